@@ -1,0 +1,66 @@
+"""What every training run shares: a clock that survives restarts, safe checkpoints, pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+@dataclass
+class Clock:
+    """Training time in seconds, counted across restarts, against a budget in minutes."""
+
+    minutes: float
+    spent: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds trained so far, earlier runs included."""
+        return self.spent + time.monotonic() - self._started
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget used, 0 … 1."""
+        return min(1.0, self.seconds / (60.0 * self.minutes))
+
+
+def learning_rate(peak: float, progress: float, step: int, *, warmup: int = 200) -> float:
+    """Linear warm-up over ``warmup`` steps, then a cosine from ``peak`` to 2 % of it."""
+    import math
+
+    decay = 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return peak * min(1.0, (step + 1) / warmup) * decay
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that a crash at any moment leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as stream:
+        torch.save(state, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code in it."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def save_grid(path: Path, rows: list[Tensor]) -> None:
+    """A contact sheet PNG: each row a batch (B,3,H,W) in [0,1], pictures side by side."""
+    sheet = torch.cat([torch.cat(list(row.clamp(0, 1)), 2) for row in rows], 1)
+    pixels = (sheet * 255.0 + 0.5).byte().permute(1, 2, 0).contiguous().cpu().numpy()
+    partial = path.with_suffix(".partial.png")
+    Image.fromarray(pixels).save(partial)
+    os.replace(partial, path)
