@@ -94,8 +94,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""PyTorch side: training, tuning, judging, and turning checkpoints into bundles."""

@@ -1,0 +1,1 @@
+"""Metrics, peers, masks and studies: how a model is judged."""
