@@ -63,6 +63,7 @@ class Bundle:
     digest: str
     takes_guidance_tokens: bool = False
     order: str = "confidence"
+    rows_independent: bool = False
 
     @property
     def mask_id(self) -> int:
@@ -186,4 +187,5 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         digest=hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest(),
         takes_guidance_tokens=bool(manifest.get("takes_guidance_tokens", False)),
         order=str(manifest.get("order", "confidence")),
+        rows_independent=bool(manifest.get("rows_independent", False)),
     )

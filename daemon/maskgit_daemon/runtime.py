@@ -49,6 +49,11 @@ class Model:
     sessions: dict[str, Any]
     spent: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def rows_independent(self) -> bool:
+        """Whether jobs may share a batch: not where activations are quantised for all rows at once."""
+        return self.precision != "int8" or self.bundle.rows_independent
+
     def _run(self, graph: str, outputs: list[str], feeds: dict[str, NDArray[Any]]) -> list[Any]:
         began = time.perf_counter()
         results: list[Any] = self.sessions[graph].run(outputs, feeds)

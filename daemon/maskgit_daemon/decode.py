@@ -1,0 +1,236 @@
+"""The decode loop of MaskGIT for one job, in plain numpy: logits in, tokens out, step by step.
+
+Section 3.2 of MaskGIT (arXiv 2202.04200).  At step t of T every unknown token is drawn from the
+model's logits, the drawn ones are ranked by log-probability plus noise, and of the n₀ that were
+unknown at the start ⌊n₀·γ((t+1)/T)⌋ of the lowest rank are masked again.  With equal noise the
+result equals the published code's token for token, so the schedule runs in float32.
+
+The loop is a generator, one a job: the engine collects what many jobs ask, makes one forward pass
+and sends each job its own row of logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskgit_daemon.errors import RequestError
+from maskgit_daemon.guidance.base import Guide, View
+from maskgit_daemon.noise import Noise, SeededNoise
+from maskgit_daemon.orders import halton_ranks
+from maskgit_daemon.schedules import masked_share
+
+Tokens = NDArray[np.int64]
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class DecodeJob:
+    """One grid of tokens to complete.
+
+    ``tokens`` (h,w) int64, ``codes`` (K, the mask id) where unknown.  ``temperature`` scales the
+    draw's noise, 0 takes the likeliest; ``choice_temperature`` scales that of the ranking and falls
+    to 0 over the steps.  ``order``: confidence, halton or random.  ``start_step``: the schedule is
+    entered there (the paper edits from step 2 of 12), so ``steps − start_step`` passes are made.
+    Raises :class:`RequestError` if steps, order or token ids make no sense.
+    """
+
+    tokens: Tokens
+    codes: int
+    steps: int = 8
+    schedule: str = "cosine"
+    order: str = "confidence"
+    temperature: float = 1.0
+    choice_temperature: float = 4.5
+    start_step: int = 0
+    guide: Guide = field(default_factory=Guide)
+    noise: Noise = field(default_factory=lambda: SeededNoise(0))
+
+    def __post_init__(self) -> None:
+        if self.tokens.ndim != 2 or self.tokens.dtype != np.int64:
+            raise RequestError("The tokens must be an int64 grid of height × width.")
+        if self.tokens.size and not 0 <= self.tokens.min() <= self.tokens.max() <= self.codes:
+            raise RequestError(f"A token lies outside 0 … {self.codes}; give codes or the mask id.")
+        if not 0 <= self.start_step < self.steps:
+            raise RequestError(f"Step {self.start_step} of {self.steps} cannot be the first one.")
+        if self.order not in ("confidence", "halton", "random"):
+            raise RequestError(
+                f"There is no order {self.order!r}; choose one of confidence, halton, random."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a job stands before the forward pass of ``step``.
+
+    ``tokens`` (h,w) with the mask id where unknown; ``at_start``: how many were unknown at first;
+    ``sampled`` (h,w): the last pass's complete sample; ``log_probability`` (h·w,) float32: of each
+    token when it was last drawn, 0 where it was given; ``confidence`` (h·w,) float32: what the last
+    ranking went by, +inf where known.
+    """
+
+    tokens: Tokens
+    step: int
+    at_start: int
+    sampled: Tokens | None
+    log_probability: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """What a job wants to know from the network.
+
+    ``tokens`` (h,w) int64 and ``guidance_tokens`` (h,w) int64 or None are the network's input;
+    ``unknown`` (h,w) bool; this is pass ``step`` (from 0) of ``steps``; ``sampled`` (h,w) int64 is
+    the best complete guess so far, None before the first pass; ``state`` the loop's own.
+    """
+
+    tokens: Tokens
+    guidance_tokens: Tokens | None
+    unknown: NDArray[np.bool_]
+    step: int
+    steps: int
+    sampled: Tokens | None
+    state: State
+
+
+def decode(job: DecodeJob) -> Generator[Ask, Logits, Tokens]:
+    """Yield what to ask the network, take its logits (h,w,K) float32, return (h,w) int64 tokens.
+
+    A job with nothing unknown asks nothing.  Known tokens never change.
+    """
+    state = begin(job)
+    while state.at_start and state.step < job.steps:
+        cells_unsure = unsure(job, state)
+        view = view_of(job, state)
+        logits = yield Ask(
+            tokens=job.guide.show(view, cells_unsure),
+            guidance_tokens=job.guide.beside(view),
+            unknown=state.tokens == job.codes,
+            step=state.step - job.start_step,
+            steps=job.steps - job.start_step,
+            sampled=state.sampled,
+            state=state,
+        )
+        state = advance(job, state, logits)
+    return state.tokens if state.sampled is None else state.sampled
+
+
+def begin(job: DecodeJob) -> State:
+    """The state before the first pass, with what the guide holds already set."""
+    tokens = job.guide.hold(job.tokens, job.codes)
+    unknown = tokens.reshape(-1) == job.codes
+    return State(
+        tokens=tokens,
+        step=job.start_step,
+        at_start=int(np.count_nonzero(unknown)),
+        sampled=None,
+        log_probability=np.where(unknown, -np.log(np.float32(job.codes)), np.float32(0)),
+    )
+
+
+def view_of(job: DecodeJob, state: State) -> View:
+    """What the guide may see of ``state``."""
+    cells = np.flatnonzero(state.tokens == job.codes)
+    return View(state.tokens, cells, job.codes, state.step, job.steps, state.sampled)
+
+
+def unsure(job: DecodeJob, state: State) -> NDArray[np.int64]:
+    """The cells to be masked after this pass, where the guide wants them chosen before it.
+
+    They are ranked by the pass before (evenly likely before the first), and the schedule stands one
+    step back, at t/T.  Empty for every other guide.
+    """
+    if not job.guide.CHOOSES_FIRST:
+        return np.empty(0, np.int64)
+    cells = np.flatnonzero(state.tokens == job.codes)
+    ratio = _ratio(state.step, job.steps)
+    return lowest(cells, *_ranking(job, state, cells, state.log_probability[cells], ratio))
+
+
+def advance(job: DecodeJob, state: State, logits: Logits) -> State:
+    """Draw the unknown tokens from ``logits`` (h,w,K), rank them and mask the lowest again."""
+    view = view_of(job, state)
+    cells = view.cells
+    own = logits.reshape(-1, logits.shape[-1])[cells, : job.codes]
+    guided = job.guide.steer(view, own)
+    drawn = draw(guided, job, state.step, cells)
+    log_probability = state.log_probability.copy()
+    log_probability[cells] = _log_softmax_at(guided if job.guide.RANKS_GUIDED else own, drawn)
+    sampled = state.tokens.copy()
+    sampled.reshape(-1)[cells] = drawn
+    if job.guide.CHOOSES_FIRST:
+        basis, ratio = state.log_probability[cells], _ratio(state.step, job.steps)
+    else:
+        basis, ratio = log_probability[cells], _ratio(state.step + 1, job.steps)
+    scores, count = _ranking(job, state, cells, basis, ratio)
+    confidence = np.full(state.tokens.size, np.inf, np.float32)
+    confidence[cells] = scores
+    tokens = sampled.copy()
+    tokens.reshape(-1)[lowest(cells, scores, count)] = job.codes
+    return replace(
+        state,
+        tokens=tokens,
+        step=state.step + 1,
+        sampled=sampled,
+        log_probability=log_probability,
+        confidence=confidence,
+    )
+
+
+def draw(logits: Logits, job: DecodeJob, step: int, cells: NDArray[np.int64]) -> Tokens:
+    """(n,) codes: argmax of logits (n,K) + temperature · Gumbel, a draw from their softmax."""
+    if job.temperature == 0:
+        return logits.argmax(axis=-1)
+    noise = job.noise.draw(step, cells, job.codes)
+    if job.temperature != 1:
+        noise = noise * np.float32(job.temperature)
+    return (logits + noise).argmax(axis=-1)
+
+
+def lowest(cells: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """The cells whose score lies strictly below the ``count``-th smallest (from 0) of all the grid's;
+    all of them where ``count`` reaches their number, as known cells stand at +inf."""
+    if count >= len(cells):
+        return cells
+    return cells[scores < np.partition(scores, count)[count]]
+
+
+def masked_after(schedule: str, ratio: np.float32, at_start: int, unknown: int) -> int:
+    """How many tokens to mask again: ⌊n₀ γ(ratio)⌋, at least 1, fewer than are unknown now."""
+    wanted = int(np.floor(np.float32(at_start) * masked_share(schedule, float(ratio), at_start)))
+    return max(1, min(unknown - 1, wanted))
+
+
+def _ranking(
+    job: DecodeJob,
+    state: State,
+    cells: NDArray[np.int64],
+    log_probability: NDArray[np.float32],
+    ratio: np.float32,
+) -> tuple[NDArray[np.float32], int]:
+    """Each cell's score and how many of the lowest are masked again."""
+    if job.order == "halton":
+        scores = -halton_ranks(*state.tokens.shape)[cells].astype(np.float32)
+    elif job.order == "random":
+        scores = job.noise.order(cells)
+    else:
+        heat = np.float32(job.choice_temperature) * (np.float32(1) - ratio)
+        scores = log_probability + heat * job.noise.choice(state.step, cells)
+    return scores, masked_after(job.schedule, ratio, state.at_start, len(cells))
+
+
+def _ratio(step: int, steps: int) -> np.float32:
+    return np.float32(step) / np.float32(steps)
+
+
+def _log_softmax_at(logits: Logits, codes: Tokens) -> NDArray[np.float32]:
+    """(n,) float32: log softmax of logits (n,K) at one code each."""
+    top = logits.max(axis=-1, keepdims=True)
+    total = np.exp(logits - top).sum(axis=-1)
+    picked = np.take_along_axis(logits, codes[:, None], axis=-1) - top
+    return np.asarray(picked[:, 0] - np.log(total), np.float32)

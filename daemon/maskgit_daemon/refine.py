@@ -1,0 +1,341 @@
+"""Request → frame → tokens → decoding steps → pixels → patches, as one generator.
+
+The generator never calls the transformer: it yields what must be evaluated and is sent the logits,
+so that an engine can serve many jobs with one forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskgit_daemon.conditions import condition_rows, mix
+from maskgit_daemon.decode import Ask, DecodeJob, decode
+from maskgit_daemon.errors import RequestError
+from maskgit_daemon.events import Patch, Step
+from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds, to_float
+from maskgit_daemon.guidance import Painted, make_guide
+from maskgit_daemon.noise import SeededNoise
+from maskgit_daemon.paste import crop, feathered, match_border
+from maskgit_daemon.patch import MIN_MARGIN, Rect
+from maskgit_daemon.request import Mask, Pixels, RefineRequest
+from maskgit_daemon.runtime import Conditioning, Model
+
+Floats = NDArray[np.float32]
+Tokens = NDArray[np.int64]
+
+TILE_STRENGTH = 0.6
+"""How much a native tile may change what the coarse pass put there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """One row of work: a step of one variant.
+
+    ``rows``: one conditioning, or two to be mixed with ``guidance_scale``.  ``step``, ``steps``
+    count over all passes of the job.  ``preview`` makes the best guess so far into a patch.
+    """
+
+    ask: Ask
+    rows: tuple[Conditioning, ...]
+    guidance_scale: float
+    step: int
+    steps: int
+    preview: Callable[[], Patch | None]
+
+
+Work = Generator[list[Pending], list[Floats], list[Patch]]
+
+
+def refine_steps(model: Model, request: RefineRequest) -> Work:
+    """The whole job as a generator of :class:`Pending` lists (one entry a variant).
+
+    Send it the logits (h,w,K) of each entry; it returns one :class:`Patch` a variant.  Raises
+    :class:`RequestError` before the first yield if the bundle cannot do what is asked.
+    """
+    rows = condition_rows(model, request)
+    if request.strength == 0.0:
+        return [_untouched(request)] * request.variants
+    frame, scale = lay_frame(request.pixels, request.selection, model.bundle)
+    tiles = [] if scale == 1.0 else _tiles(request.selection, model)
+    total = request.steps * (1 + len(tiles))
+    tokens = yield from _decode_pass(model, request, frame, rows, (0, total))
+    pictures = [match_border(_pixels(model, t), frame) for t in tokens]
+    if scale == 1.0:
+        return [
+            _patch(request, frame, picture, grid, variant, _inside(request, frame))
+            for variant, (picture, grid) in enumerate(zip(pictures, tokens, strict=True))
+        ]
+    patches = []
+    for variant, (picture, grid) in enumerate(zip(pictures, tokens, strict=True)):
+        window = _paint(request, frame, picture)
+        for number, tile in enumerate(tiles):
+            done = (1 + number) * request.steps
+            window = yield from _tile_pass(model, request, rows, window, tile, variant, (done, total))
+        bounds = selection_bounds(request.selection)
+        patches.append(
+            _patch(request, frame, window, grid, variant, bounds, bounds, request.selection)
+        )
+    return patches
+
+
+def refine(
+    model: Model, request: RefineRequest, on_step: Callable[[Step], None] | None = None
+) -> list[Patch]:
+    """Run one job to its end on this thread; the same bytes as through the daemon."""
+    work = refine_steps(model, request)
+    logits: list[Floats] | None = None
+    while True:
+        try:
+            pending = next(work) if logits is None else work.send(logits)
+        except StopIteration as stop:
+            patches: list[Patch] = stop.value
+            return patches
+        if on_step:
+            first = pending[0]
+            on_step(Step(first.step, first.steps, first.preview() if request.preview else None))
+        # One variant at a time: a dynamically quantised graph must not mix rows.
+        logits = [evaluate(model, [one])[0] for one in pending]
+
+
+def evaluate(model: Model, pending: list[Pending]) -> list[Floats]:
+    """Logits (h,w,K) of each entry, all of one grid shape, in one forward pass."""
+    tokens = np.stack([p.ask.tokens for p in pending for _ in p.rows])
+    guidance = None
+    if model.bundle.takes_guidance_tokens:
+        blank = np.full_like(tokens[0], -1)
+        guidance = np.stack(
+            [
+                blank if p.ask.guidance_tokens is None else p.ask.guidance_tokens
+                for p in pending
+                for _ in p.rows
+            ]
+        )
+    logits = model.logits(tokens, [row for p in pending for row in p.rows], guidance)
+    results, start = [], 0
+    for one in pending:
+        part = logits[start : start + len(one.rows)]
+        results.append(mix(part, one.guidance_scale, one.ask.step, one.ask.steps))
+        start += len(one.rows)
+    return results
+
+
+def _decode_pass(
+    model: Model,
+    request: RefineRequest,
+    frame: Frame,
+    rows: tuple[Conditioning, ...],
+    progress: tuple[int, int],
+    variants: tuple[int, ...] | None = None,
+) -> Generator[list[Pending], list[Floats], list[Tokens]]:
+    """Decode every variant of one frame in step; returns their token grids."""
+    bundle = model.bundle
+    context = frame.context()
+    known = model.encode(_to_model(context))[0]
+    open_cells = frame.footprint | frame.unknown
+    start = np.where(open_cells, bundle.mask_id, known)
+    guide = None
+    if request.strength < 1.0:
+        painted = Painted(
+            tokens=model.encode(_to_model(frame.colour))[0],
+            colours=cell_means(frame.colour, bundle.stride),
+            footprint=frame.footprint,
+            known=known,
+        )
+        guide = make_guide(request.guidance, bundle, painted, request.strength, request.options)
+    runs = {}
+    asks: dict[int, Ask] = {}
+    results: dict[int, Tokens] = {}
+    for variant in variants or range(request.variants):
+        job = DecodeJob(
+            tokens=start,
+            codes=bundle.codes,
+            steps=request.steps,
+            schedule=request.schedule,
+            order=request.order,
+            temperature=request.temperature,
+            choice_temperature=request.choice_temperature,
+            guide=guide,
+            noise=SeededNoise(request.seed, variant),
+        )
+        runs[variant] = decode(job)
+        asks[variant] = next(runs[variant])
+    while asks:
+        pending = [
+            Pending(
+                ask,
+                rows,
+                request.guidance_scale or 0.0,
+                progress[0] + ask.step,
+                progress[1],
+                lambda ask=ask, variant=variant: _preview(model, request, frame, ask, variant),
+            )
+            for variant, ask in asks.items()
+        ]
+        logits = yield pending
+        for variant, row in zip(list(asks), logits, strict=True):
+            try:
+                asks[variant] = runs[variant].send(row)
+            except StopIteration as stop:
+                results[variant] = stop.value
+                del asks[variant]
+    return [results[variant] for variant in sorted(results)]
+
+
+def _tile_pass(
+    model: Model,
+    request: RefineRequest,
+    rows: tuple[Conditioning, ...],
+    window: Floats,
+    tile: tuple[Rect, Mask, Mask],
+    variant: int,
+    progress: tuple[int, int],
+) -> Generator[list[Pending], list[Floats], Floats]:
+    """Refine one native tile of ``window`` (H,W,4), guided by what the coarse pass painted there."""
+    bounds, selection, later = tile
+    # What is still coarse would teach the tile its blur: it is shown as unknown.
+    seen = window.copy()
+    seen[..., 3] *= later == 0
+    frame = cut_frame(seen, selection, bounds, model.bundle)
+    strength = max(TILE_STRENGTH, 1e-3)
+    guided = replace(request, strength=strength, guidance="default", variants=1, options={})
+    tokens = yield from _decode_pass(model, guided, frame, rows, progress, (variant,))
+    picture = match_border(_pixels(model, tokens[0]), frame)
+    out = window.copy()
+    inner = Rect(frame.bounds.left, frame.bounds.top, bounds.width, bounds.height)
+    region = (
+        slice(bounds.top, bounds.top + bounds.height),
+        slice(bounds.left, bounds.left + bounds.width),
+    )
+    chosen = selection[region] > 0
+    out[region][chosen, :3] = crop(picture, inner)[chosen]
+    return out
+
+
+def _tiles(selection: Mask, model: Model) -> list[tuple[Rect, Mask, Mask]]:
+    """Native tiles of a large selection, in raster order: bounds, its part, what comes later."""
+    bundle = model.bundle
+    left, top, width, height = selection_bounds(selection)
+    side = [(high - 2 * min(MIN_MARGIN, high // 4)) * bundle.stride for high in bundle.grid_max]
+    rows = -(-height // side[0])
+    columns = -(-width // side[1])
+    tall, wide = -(-height // rows), -(-width // columns)
+    tiles = []
+    later = selection.copy()
+    for y in range(top, top + height, tall):
+        for x in range(left, left + width, wide):
+            part = np.zeros_like(selection)
+            region = (
+                slice(y, min(y + tall, top + height)),
+                slice(x, min(x + wide, left + width)),
+            )
+            part[region] = selection[region]
+            later[region] = 0
+            if part.any():
+                tiles.append((selection_bounds(part), part, later.copy()))
+    return tiles
+
+
+def _paint(request: RefineRequest, frame: Frame, picture: Floats) -> Floats:
+    """The window (H,W,4) float32 at native size with the coarse ``picture`` in the selection."""
+    bounds = selection_bounds(request.selection)
+    coarse = np.ascontiguousarray(crop(picture, frame.bounds))
+    image = (coarse * 255.0 + 0.5).astype(np.uint8)
+    size = (bounds.width, bounds.height)
+    large = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    window = to_float(request.pixels)
+    values = np.dstack([window[..., :3], _alpha(request.pixels)])
+    region = (
+        slice(bounds.top, bounds.top + bounds.height),
+        slice(bounds.left, bounds.left + bounds.width),
+    )
+    chosen = request.selection[region] > 0
+    values[region][chosen, :3] = large[chosen].astype(np.float32) / 255.0
+    values[region][chosen, 3] = 1.0
+    return values
+
+
+def _alpha(pixels: Pixels) -> Floats:
+    return to_float(pixels[..., 3:])[..., 0]
+
+
+def _preview(
+    model: Model, request: RefineRequest, frame: Frame, ask: Ask, variant: int
+) -> Patch | None:
+    if ask.sampled is None:
+        return None
+    picture = match_border(_pixels(model, ask.sampled), frame)
+    return _patch(request, frame, picture, ask.sampled, variant, _inside(request, frame))
+
+
+def _inside(request: RefineRequest, frame: Frame) -> Rect:
+    """Where the frame's selection lies in the window, for a pass at native size."""
+    return selection_bounds(request.selection)
+
+
+def _patch(
+    request: RefineRequest,
+    frame: Frame,
+    picture: Floats,
+    tokens: Tokens,
+    variant: int,
+    place: Rect,
+    source: Rect | None = None,
+    selection: Mask | None = None,
+) -> Patch:
+    """Cut the selection out of ``picture`` as an RGBA patch in the request's dtype."""
+    bounds = source or frame.bounds
+    chosen = request.selection if selection is None else selection
+    alpha = crop(chosen, place).astype(np.float32) / 255.0
+    if alpha.shape != (bounds.height, bounds.width):
+        colour = np.ascontiguousarray(crop(picture, bounds))
+        image = Image.fromarray((colour * 255.0 + 0.5).astype(np.uint8))
+        resized = image.resize((place.width, place.height), Image.Resampling.BICUBIC)
+        colour = np.asarray(resized, np.float32) / 255.0
+    else:
+        colour = crop(picture, bounds)[..., :3]
+    values = np.dstack([colour, feathered(alpha, request.feather)])
+    pixels: Pixels = values.astype(np.float32)
+    if request.pixels.dtype == np.uint8:
+        pixels = (values * 255.0 + 0.5).astype(np.uint8)
+    info = {
+        "seed": request.seed,
+        "variant": variant,
+        "footprint": int(frame.footprint.sum()),
+        "grid": list(tokens.shape),
+    }
+    return Patch(place.left, place.top, pixels, tokens, info)
+
+
+def _untouched(request: RefineRequest) -> Patch:
+    """Strength 0: the window's own pixels under the selection's alpha."""
+    bounds = selection_bounds(request.selection)
+    pixels = crop(request.pixels, bounds).copy()
+    alpha = crop(request.selection, bounds)
+    full = 255 if pixels.dtype == np.uint8 else 1.0
+    pixels[..., 3] = alpha if full == 255 else alpha.astype(np.float32) / 255.0
+    info = {"seed": request.seed, "variant": 0, "footprint": 0, "grid": [0, 0]}
+    return Patch(bounds.left, bounds.top, pixels, np.zeros((0, 0), np.int64), info)
+
+
+def cell_means(colour: Floats, stride: int) -> Floats:
+    """Mean colour (h,w,3) of each token's pixels, of (H,W,3)."""
+    height, width = colour.shape[0] // stride, colour.shape[1] // stride
+    means: Floats = colour.reshape(height, stride, width, stride, 3).mean((1, 3))
+    return means
+
+
+def _to_model(colour: Floats) -> Floats:
+    return np.ascontiguousarray(colour.transpose(2, 0, 1)[None])
+
+
+def _pixels(model: Model, tokens: Tokens) -> Floats:
+    """Tokens (h,w) → pixels (H,W,3) float32, not clamped."""
+    return np.ascontiguousarray(model.decode(tokens[None])[0].transpose(1, 2, 0))
+
+
+__all__ = ["Patch", "Pending", "RequestError", "cell_means", "evaluate", "refine", "refine_steps"]
