@@ -1,0 +1,156 @@
+"""Stage 1, second half: sharpen the decoder against a discriminator, the codes staying as they are.
+
+The encoder and the codebook are frozen, so tokens keep their meaning and a transformer may be
+trained on them at the same time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from maskgit_export.data import crops, load_folder
+from maskgit_export.discriminator import (
+    Discriminator,
+    adaptive_weight,
+    feature_loss,
+    hinge_loss,
+    random_shift,
+)
+from maskgit_export.losses import reconstruction_loss
+from maskgit_export.run import Clock, learning_rate, load_checkpoint, save_checkpoint, save_grid
+from maskgit_export.tokenizer import Tokenizer, TokenizerConfig
+from maskgit_export.train_tokenizer import to_tensor
+
+
+@dataclass(frozen=True)
+class DecoderPlan:
+    """How to train; every field is a flag of the command."""
+
+    minutes: float = 25.0
+    batch: int = 12
+    crop: int = 128
+    rate: float = 3e-4
+    critic_rate: float = 5e-4
+    gradient: float = 0.25
+    texture: float = 0.5
+    adversarial: float = 0.8
+    feature: float = 0.1
+    critic_steps: int = 60
+    seed: int = 1
+    save_seconds: float = 120.0
+
+
+def decoder_loss(
+    model: Tokenizer, critic: Discriminator, image: Tensor, output: Tensor, plan: DecoderPlan
+) -> Tensor:
+    """Reconstruction + texture + λ·hinge + features, λ from the gradient norms."""
+    target, made = random_shift(image, output)
+    with torch.autocast("cpu", torch.bfloat16):
+        score, features = critic(made)
+        with torch.no_grad():
+            _, wanted = critic(target)
+    base = reconstruction_loss(image, output, gradient=plan.gradient, texture=plan.texture)
+    adversarial = -score.float().mean()
+    weight = adaptive_weight(base, adversarial, model.decoder.out.weight)
+    matched = feature_loss([w.float() for w in wanted], [f.float() for f in features])
+    return base + plan.adversarial * weight * adversarial + plan.feature * matched
+
+
+def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> Path:
+    """Train until ``plan.minutes`` are used; resumes ``out``/tokenizer.pt if it is there.
+
+    The result is a tokenizer checkpoint with the same encoder and codes and a sharper decoder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "tokenizer.pt"
+    torch.manual_seed(plan.seed)
+    resumed = path.exists()
+    state = load_checkpoint(path if resumed else tokenizer)
+    config = TokenizerConfig(**state["config"])
+    model = Tokenizer(config).to(memory_format=torch.channels_last)
+    model.load_state_dict(state["model"])
+    model.encoder.requires_grad_(False)
+    critic = Discriminator().to(memory_format=torch.channels_last)
+    maker = torch.optim.Adam(model.decoder.parameters(), lr=plan.rate, betas=(0.5, 0.9))
+    judge = torch.optim.Adam(critic.parameters(), lr=plan.critic_rate, betas=(0.5, 0.9))
+    clock, step = Clock(plan.minutes), 0
+    if resumed:
+        critic.load_state_dict(state["critic"])
+        maker.load_state_dict(state["maker"])
+        judge.load_state_dict(state["judge"])
+        clock, step = Clock(plan.minutes, state["decoder_seconds"]), state["decoder_step"]
+    averaged = {name: value.clone() for name, value in model.decoder.state_dict().items()}
+    folder = load_folder(data, min_side=plan.crop)
+    rng = np.random.default_rng((plan.seed, step))
+    batches = crops(folder, plan.batch, plan.crop, plan.crop, rng)
+    bar = tqdm(total=round(plan.minutes * 60), unit="s", initial=round(clock.seconds))
+    saved = time.monotonic()
+
+    def save() -> None:
+        weights = model.state_dict() | {f"decoder.{k}": v for k, v in averaged.items()}
+        kept = {
+            "kind": "tokenizer",
+            "config": config.as_dict(),
+            "model": weights,
+            "critic": critic.state_dict(),
+            "maker": maker.state_dict(),
+            "judge": judge.state_dict(),
+            "decoder_seconds": clock.seconds,
+            "decoder_step": step,
+        }
+        save_checkpoint(path, kept)
+
+    while clock.progress < 1.0:
+        image = to_tensor(next(batches)[0])
+        for group in maker.param_groups:
+            group["lr"] = learning_rate(plan.rate, clock.progress, step)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                codes = model.codebook.lookup(model.encode(image))
+            output = model.decoder(codes).float()
+        warm = step < plan.critic_steps
+        if warm:
+            loss = reconstruction_loss(image, output, gradient=plan.gradient, texture=plan.texture)
+        else:
+            critic.requires_grad_(False)
+            loss = decoder_loss(model, critic, image, output, plan)
+            critic.requires_grad_(True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
+        maker.step()
+        maker.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, value in model.decoder.state_dict().items():
+                averaged[name].lerp_(value, 0.005)
+        real, fake = random_shift(image, output.detach())
+        with torch.autocast("cpu", torch.bfloat16):
+            scores, _ = critic(torch.cat([real, fake]))
+        verdict = hinge_loss(*scores.float().chunk(2))
+        verdict.backward()
+        judge.step()
+        judge.zero_grad(set_to_none=True)
+        step += 1
+        if step % 20 == 0:
+            mse = (image - output.detach().clamp(0, 1)).square().mean((1, 2, 3))
+            psnr = float((-10.0 * mse.clamp_min(1e-8).log10()).mean())
+            bar.n = min(round(clock.seconds), bar.total)
+            bar.set_postfix(
+                step=step,
+                loss=f"{float(loss.detach()):.3f}",
+                critic=f"{float(verdict.detach()):.2f}",
+                psnr=f"{psnr:.2f}",
+            )
+        if time.monotonic() - saved > plan.save_seconds:
+            save()
+            save_grid(out / "reconstructions.png", [image[:8], output[:8].detach()])
+            saved = time.monotonic()
+    save()
+    bar.close()
+    return path
