@@ -12,7 +12,7 @@ and sends each job its own row of logits.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from maskgit_daemon.schedules import masked_share
 
 Tokens = NDArray[np.int64]
 Logits = NDArray[np.float32]
+
+NEUTRAL = Guide()
+SEED_ZERO = SeededNoise(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +49,8 @@ class DecodeJob:
     temperature: float = 1.0
     choice_temperature: float = 4.5
     start_step: int = 0
-    guide: Guide = field(default_factory=Guide)
-    noise: Noise = field(default_factory=lambda: SeededNoise(0))
+    guide: Guide | None = None
+    noise: Noise = SEED_ZERO
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 2 or self.tokens.dtype != np.int64:
@@ -103,13 +106,13 @@ def decode(job: DecodeJob) -> Generator[Ask, Logits, Tokens]:
 
     A job with nothing unknown asks nothing.  Known tokens never change.
     """
+    guide = job.guide or NEUTRAL
     state = begin(job)
     while state.at_start and state.step < job.steps:
-        cells_unsure = unsure(job, state)
         view = view_of(job, state)
         logits = yield Ask(
-            tokens=job.guide.show(view, cells_unsure),
-            guidance_tokens=job.guide.beside(view),
+            tokens=guide.show(view, unsure(job, state)),
+            guidance_tokens=guide.beside(view),
             unknown=state.tokens == job.codes,
             step=state.step - job.start_step,
             steps=job.steps - job.start_step,
@@ -122,7 +125,7 @@ def decode(job: DecodeJob) -> Generator[Ask, Logits, Tokens]:
 
 def begin(job: DecodeJob) -> State:
     """The state before the first pass, with what the guide holds already set."""
-    tokens = job.guide.hold(job.tokens, job.codes)
+    tokens = (job.guide or NEUTRAL).hold(job.tokens, job.codes)
     unknown = tokens.reshape(-1) == job.codes
     return State(
         tokens=tokens,
@@ -145,7 +148,7 @@ def unsure(job: DecodeJob, state: State) -> NDArray[np.int64]:
     They are ranked by the pass before (evenly likely before the first), and the schedule stands one
     step back, at t/T.  Empty for every other guide.
     """
-    if not job.guide.CHOOSES_FIRST:
+    if not (job.guide or NEUTRAL).CHOOSES_FIRST:
         return np.empty(0, np.int64)
     cells = np.flatnonzero(state.tokens == job.codes)
     ratio = _ratio(state.step, job.steps)
@@ -157,13 +160,14 @@ def advance(job: DecodeJob, state: State, logits: Logits) -> State:
     view = view_of(job, state)
     cells = view.cells
     own = logits.reshape(-1, logits.shape[-1])[cells, : job.codes]
-    guided = job.guide.steer(view, own)
+    guide = job.guide or NEUTRAL
+    guided = guide.steer(view, own)
     drawn = draw(guided, job, state.step, cells)
     log_probability = state.log_probability.copy()
-    log_probability[cells] = _log_softmax_at(guided if job.guide.RANKS_GUIDED else own, drawn)
+    log_probability[cells] = _log_softmax_at(guided if guide.RANKS_GUIDED else own, drawn)
     sampled = state.tokens.copy()
     sampled.reshape(-1)[cells] = drawn
-    if job.guide.CHOOSES_FIRST:
+    if guide.CHOOSES_FIRST:
         basis, ratio = state.log_probability[cells], _ratio(state.step, job.steps)
     else:
         basis, ratio = log_probability[cells], _ratio(state.step + 1, job.steps)
@@ -184,20 +188,23 @@ def advance(job: DecodeJob, state: State, logits: Logits) -> State:
 
 def draw(logits: Logits, job: DecodeJob, step: int, cells: NDArray[np.int64]) -> Tokens:
     """(n,) codes: argmax of logits (n,K) + temperature · Gumbel, a draw from their softmax."""
-    if job.temperature == 0:
-        return logits.argmax(axis=-1)
-    noise = job.noise.draw(step, cells, job.codes)
-    if job.temperature != 1:
-        noise = noise * np.float32(job.temperature)
-    return (logits + noise).argmax(axis=-1)
+    scores = logits
+    if job.temperature != 0:
+        noise = job.noise.draw(step, cells, job.codes)
+        scores = logits + (noise if job.temperature == 1 else noise * np.float32(job.temperature))
+    drawn: Tokens = scores.argmax(axis=-1)
+    return drawn
 
 
 def lowest(cells: NDArray[np.int64], scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """The cells whose score lies strictly below the ``count``-th smallest (from 0) of all the grid's;
-    all of them where ``count`` reaches their number, as known cells stand at +inf."""
+    """The cells whose score lies strictly below the ``count``-th smallest, counted from 0.
+
+    All of them where ``count`` reaches their number: the grid's known cells stand at +inf.
+    """
     if count >= len(cells):
         return cells
-    return cells[scores < np.partition(scores, count)[count]]
+    kept: NDArray[np.int64] = cells[scores < np.partition(scores, count)[count]]
+    return kept
 
 
 def masked_after(schedule: str, ratio: np.float32, at_start: int, unknown: int) -> int:

@@ -50,10 +50,8 @@ class SeededNoise:
         for first, count in _runs(cells):
             position = int(cells[first])
             stream.advance((position - at) * (width // _BLOCK))
-            raw = stream.random_raw(count * width // 2)
-            bits[first : first + count] = (
-                raw.astype("<u8", copy=False).view("<u4").reshape(-1, width)
-            )
+            raw = stream.random_raw(count * width // 2).astype("<u8", copy=False)
+            bits[first : first + count] = raw.view("<u4").reshape(-1, width)
             at = position + count
         return _gumbel(bits)[:, :codes]
 
@@ -76,20 +74,22 @@ class SeededNoise:
 
 @dataclass(frozen=True, eq=False)
 class GivenNoise:
-    """Noise from arrays: ``draws`` (S,N,K) and ``choices`` (S,N) float32, row 0 for ``start_step``."""
+    """Noise from arrays: ``draws`` (S,N,K), ``choices`` (S,N) float32; row 0 is ``start_step``."""
 
     draws: Gumbel
     choices: Gumbel
     start_step: int = 0
 
     def draw(self, step: int, cells: Cells, codes: int) -> Gumbel:
-        return self.draws[step - self.start_step, cells, :codes]
+        rows: Gumbel = self.draws[step - self.start_step, cells, :codes]
+        return rows
 
     def choice(self, step: int, cells: Cells) -> Gumbel:
-        return self.choices[step - self.start_step, cells]
+        row: Gumbel = self.choices[step - self.start_step, cells]
+        return row
 
     def order(self, cells: Cells) -> Gumbel:
-        return self.choices[0, cells]
+        return self.choice(self.start_step, cells)
 
 
 def _runs(cells: Cells) -> list[tuple[int, int]]:
@@ -101,7 +101,7 @@ def _runs(cells: Cells) -> list[tuple[int, int]]:
 
 
 def _gumbel(bits: NDArray[np.uint32]) -> Gumbel:
-    """−log(−log u) in float32, u = (23 high bits + ½)/2²³, which is never 0 or 1.  Uses up ``bits``."""
+    """−log(−log u) in float32; u = (23 high bits + ½)/2²³ is never 0 or 1.  Uses up ``bits``."""
     bits >>= np.uint32(9)
     noise = bits.astype(np.float32)
     noise += np.float32(0.5)

@@ -28,7 +28,7 @@ def _cosine(ratio: np.float32, total: int) -> np.float32:
 
 
 def _logarithmic(ratio: np.float32, total: int) -> np.float32:
-    return np.float32(-np.log2(ratio, dtype=np.float32) / np.log2(np.float32(total)))
+    return np.float32(-np.log2(ratio, dtype=np.float32) / np.log2(np.float32(max(total, 2))))
 
 
 def _exponential(ratio: np.float32, total: int) -> np.float32:

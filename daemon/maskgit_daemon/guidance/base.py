@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,8 +18,8 @@ class View:
     """What a guide sees of a job before and after a forward pass.
 
     ``tokens`` (h,w) int64, ``codes`` where not known; ``cells`` (n,) the flat indices of those,
-    ascending; ``step`` of ``steps`` as the schedule counts them, from 0; ``sampled`` (h,w) int64 the
-    complete sample of the previous pass, None before the first.
+    ascending; ``step`` of ``steps`` as the schedule counts them, from 0; ``sampled`` (h,w) int64
+    the complete sample of the previous pass, None before the first.
     """
 
     tokens: Tokens
@@ -36,8 +35,8 @@ class Guide:
     """The neutral guide: plain inpainting.  A method overrides the hooks it needs.
 
     ``RANKS_GUIDED``: confidence is taken from the guided logits instead of the model's own.
-    ``CHOOSES_FIRST``: the cells to be masked again are chosen before the forward pass, from the pass
-    before, so that :meth:`show` may show the model something there.
+    ``CHOOSES_FIRST``: the cells to be masked again are chosen before the forward pass, from the
+    pass before, so that :meth:`show` may show the model something there.
     """
 
     RANKS_GUIDED: ClassVar[bool] = False
@@ -47,9 +46,11 @@ class Guide:
         """The tokens to start from: some unknown ones may be set for good.  (h,w) → (h,w)."""
         return tokens
 
-    def show(self, view: View, unsure: Sequence[int] | NDArray[np.int64]) -> Tokens:
-        """The tokens the network gets, (h,w); ``unsure``: the cells that will be masked again,
-        known beforehand only with ``CHOOSES_FIRST``."""
+    def show(self, view: View, unsure: NDArray[np.int64]) -> Tokens:
+        """The tokens the network gets, (h,w).
+
+        ``unsure`` (m,): the cells that will be masked again, empty without ``CHOOSES_FIRST``.
+        """
         return view.tokens
 
     def beside(self, view: View) -> Tokens | None:

@@ -1,0 +1,1 @@
+"""How painted strokes steer the decode loop: one file a method, chosen by name."""
