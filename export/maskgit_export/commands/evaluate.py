@@ -1,0 +1,132 @@
+"""``maskgit evaluate``: judge tokenizers, fills and bundles with numbers, plots and pictures."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskgit_daemon.errors import MaskgitError
+
+ELSEWHERE = {
+    "strokes": ("maskgit_export.commands.evaluate_guidance:strokes", "Judge stroke guidance."),
+    "guidance": ("maskgit_export.commands.evaluate_guidance:guidance", "Compare guidance methods."),
+}
+"""Subcommands that other modules hold, imported only when called."""
+
+
+class EvaluateGroup(click.Group):
+    """The group's own subcommands and, lazily, those of :data:`ELSEWHERE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = ELSEWHERE[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
+        texts = {**own, **{name: text for name, (_, text) in ELSEWHERE.items()}}
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(texts.items()))
+
+
+@click.group(cls=EvaluateGroup)
+def evaluate() -> None:
+    """Judge models with numbers and plots."""
+
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+DATA = click.option("--data", type=FOLDER, required=True, help="Pictures never trained on.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+OUT = click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Write JSON and plots here."
+)
+
+
+def report(values: dict[str, Any], name: str, out: Path | None, as_json: bool) -> None:
+    """Print ``values`` as JSON or as lines, and write them to ``out``/``name``.json if given."""
+    text = json.dumps(values, indent=1)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        partial = out / f".{name}.json.partial"
+        partial.write_text(text + "\n", encoding="utf-8")
+        os.replace(partial, out / f"{name}.json")
+    if as_json:
+        click.echo(text)
+        return
+    width = max(map(len, values))
+    for key, value in values.items():
+        click.echo(f"{key:<{width}}  {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return "  ".join(map(_shown, value))
+    return str(value)
+
+
+@evaluate.command()
+@click.option("--tokenizer", type=FILE, help="A checkpoint that training has written.")
+@click.option("--bundle", type=FOLDER, help="A model bundle.")
+@click.option("--precision", default="auto", show_default=True, help="Of the bundle's graphs.")
+@click.option("--crops", type=click.IntRange(2), default=256, show_default=True)
+@click.option("--side", type=click.IntRange(64), default=128, show_default=True)
+@DATA
+@SEED
+@OUT
+@JSON
+def tokenizer(
+    tokenizer: Path | None,
+    bundle: Path | None,
+    precision: str,
+    crops: int,
+    side: int,
+    data: Path,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Judge a tokenizer: PSNR, SSIM, sharpness by octave, grid artefacts, use of the codes.
+
+    On random crops at native size of the pictures in --data.
+    """
+    from maskgit_export.evaluate.coders import BundleCoder, Coder, TorchCoder
+    from maskgit_export.evaluate.pictures import native_windows
+    from maskgit_export.evaluate.reconstruction import judge_tokenizer
+
+    if (tokenizer is None) == (bundle is None):
+        raise click.UsageError("Give either --tokenizer or --bundle.")
+    if side % 64:
+        raise click.UsageError("--side must be a multiple of 64.")
+    coder: Coder
+    if tokenizer is not None:
+        coder = TorchCoder(tokenizer)
+    else:
+        assert bundle is not None
+        coder = BundleCoder(bundle, precision)
+    windows = pictures_or_sentence(native_windows, data, crops, side, seed)
+    values = judge_tokenizer(coder, [w.pixels for w in windows]).as_dict()
+    report({"of": str((tokenizer or bundle).name), **values}, "tokenizer", out, as_json)  # type: ignore[union-attr]
+
+
+def pictures_or_sentence(read: Any, *arguments: Any, **options: Any) -> Any:
+    """``read(*arguments)``, with a folder that holds nothing usable told as one sentence."""
+    from maskgit_export.data import NoPictures
+
+    try:
+        return read(*arguments, **options)
+    except NoPictures as error:
+        raise MaskgitError(str(error)) from None
