@@ -116,7 +116,7 @@ def code_colours(source: Source, batch_pixels: int = 1 << 20) -> NDArray[np.floa
 
 @contextmanager
 def whole_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A new folder to fill, which becomes ``target`` if the body succeeds and vanishes otherwise."""
+    """A new folder, which becomes ``target`` if the body succeeds and vanishes otherwise."""
     is_bundle = (target / MANIFEST).is_file()
     if target.exists() and not is_bundle:
         raise MaskgitError(f"{target} is already there and no bundle; choose another name.")

@@ -1,4 +1,4 @@
-"""What a family gives to the bundle writer: modules with named inputs, and facts about the model."""
+"""What a family gives to the bundle writer: modules with named inputs, and the model's facts."""
 
 from __future__ import annotations
 

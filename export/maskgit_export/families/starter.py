@@ -44,7 +44,7 @@ class Decode(nn.Module):
 
 
 class Unconditional(nn.Module):
-    """A transformer without classes: tokens (and guidance tokens) → logits, under the null label."""
+    """A transformer without classes: tokens (and guidance) → logits, under the null label."""
 
     def __init__(self, net: MaskedTransformer) -> None:
         super().__init__()
