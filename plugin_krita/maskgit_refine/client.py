@@ -19,9 +19,38 @@ from typing import Any, Deque, Dict, Iterator, List, Mapping, Optional, Tuple
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from .answers import Event, Plan, event, plan_of, refusal
+from .answers import (
+    Accepted,
+    Cancelled,
+    Event,
+    Patch,
+    Plan,
+    RefusedError,
+    Result,
+    Step,
+    event,
+    plan_of,
+    refusal,
+)
 from .connection import ClientError, Connection, NoDaemonError, read_connection
 from .wire import REPLIES, REQUESTS, Buffer, Message, WireError, decode, encode
+
+__all__ = [
+    "Accepted",
+    "Cancelled",
+    "Client",
+    "ClientError",
+    "Event",
+    "Job",
+    "LostError",
+    "NoDaemonError",
+    "Patch",
+    "Plan",
+    "RefusedError",
+    "Result",
+    "Step",
+    "connect",
+]
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0

@@ -9,16 +9,23 @@ import click
 
 from maskgit_daemon.errors import MaskgitError
 from maskgit_daemon.version import VERSION
+from maskgit_refine.connection import ClientError
 
 COMMANDS = {
     "daemon": ("maskgit_daemon.commands.daemon:daemon", "Start, stop or ask the local daemon."),
     "refine": ("maskgit_daemon.commands.refine:refine", "Make a selected part of a picture again."),
     "models": ("maskgit_daemon.commands.models:models", "List, fetch and check model bundles."),
-    "krita": ("maskgit_daemon.commands.krita:krita", "Install the plugin into Krita, or examine it."),
+    "krita": (
+        "maskgit_daemon.commands.krita:krita",
+        "Install the plugin into Krita, or examine it.",
+    ),
     "tray": ("maskgit_daemon.commands.tray:tray", "Show the daemon in the system tray."),
     "export": ("maskgit_export.commands.export:export", "Turn checkpoints into model bundles."),
     "train": ("maskgit_export.commands.train:train", "Train or tune models on your own pictures."),
-    "evaluate": ("maskgit_export.commands.evaluate:evaluate", "Judge models with numbers and plots."),
+    "evaluate": (
+        "maskgit_export.commands.evaluate:evaluate",
+        "Judge models with numbers and plots.",
+    ),
 }
 NEEDS = {"torch": "export", "onnx": "export", "scipy": "evaluate", "matplotlib": "evaluate"}
 
@@ -51,7 +58,7 @@ def main() -> None:
     """Run the program; an error a user can act on is one sentence and exit status 1."""
     try:
         group(prog_name="maskgit")
-    except MaskgitError as error:
+    except (MaskgitError, ClientError) as error:
         click.echo(f"maskgit: {error}", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
@@ -64,3 +71,7 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
