@@ -45,6 +45,7 @@ class Bundle:
     ``codebook`` (K,D) float32, ``code_colours`` (K,3) float32 in [0,1]: each code decoded as a
     constant grid, averaged.  ``grid_min``/``grid_max``: smallest and largest (height, width) in
     tokens.  ``graphs[name][precision]`` is the file of a graph.  ``digest`` identifies the whole.
+    ``guidance_kernel``: file of the (K,K) array that the guidance self-learned needs, if any.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Bundle:
     takes_guidance_tokens: bool = False
     order: str = "confidence"
     rows_independent: bool = False
+    guidance_kernel: Path | None = None
 
     @property
     def mask_id(self) -> int:
@@ -140,6 +142,14 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"The bundle {folder} cannot be read ({error}); check its files.") from error
 
 
+def _optional_file(folder: Path, manifest: Mapping[str, Any], key: str) -> Path | None:
+    if manifest.get(key) is None:
+        return None
+    if manifest[key] not in manifest["files"]:
+        raise ValueError(f"{key} is not among the files")
+    return folder / str(manifest[key])
+
+
 def _from_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     condition = manifest["condition"]
     if condition["kind"] not in CONDITION_KINDS:
@@ -188,4 +198,5 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         takes_guidance_tokens=bool(manifest.get("takes_guidance_tokens", False)),
         order=str(manifest.get("order", "confidence")),
         rows_independent=bool(manifest.get("rows_independent", False)),
+        guidance_kernel=_optional_file(folder, manifest, "guidance_kernel"),
     )
