@@ -1,0 +1,63 @@
+"""What the worker thread tells the GUI thread. Every event names the job it belongs to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Tuple, Union
+
+from .layers import Rect
+
+
+class Noted(NamedTuple):
+    """Something takes a moment; ``sentence`` says what."""
+
+    job: int
+    sentence: str
+
+
+class Planned(NamedTuple):
+    """The canvas pixels to send, and that ``footprint`` of ``tokens`` may change."""
+
+    job: int
+    window: Rect
+    scale: float
+    footprint: int
+    tokens: int
+
+
+class Picture(NamedTuple):
+    """A patch: where it lies in the window (pixels) and its RGBA bytes, 4 a pixel."""
+
+    area: Rect
+    pixels: bytes
+
+
+class Stepped(NamedTuple):
+    """``step`` of ``steps`` is done; ``preview`` is how the patch looks so far, if it came."""
+
+    job: int
+    step: int
+    steps: int
+    preview: Optional[Picture]
+
+
+class Finished(NamedTuple):
+    """The results, one for each variant."""
+
+    job: int
+    pictures: Tuple[Picture, ...]
+
+
+class Cancelled(NamedTuple):
+    """The job ended because it was asked to."""
+
+    job: int
+
+
+class Failed(NamedTuple):
+    """The job ended for the reason in ``sentence``."""
+
+    job: int
+    sentence: str
+
+
+Event = Union[Noted, Planned, Stepped, Finished, Cancelled, Failed]
