@@ -59,7 +59,7 @@ def free_form(pixels: Pixels, share: tuple[float, float], rng: np.random.Generat
                 hole = np.asarray(canvas)
                 if hole.sum() >= wanted:
                     break
-        return hole.copy()
+        return hole.copy(order="C")
 
     return _within(attempt, share)
 

@@ -34,6 +34,7 @@ def mean_fill(pixels: Pixels, hole: Hole) -> Pixels:
     """Everything in the mean colour of what is known: the floor."""
     out = pixels.copy()
     out[hole] = pixels[~hole].mean(0).round().astype(np.uint8)
+    return out
 
 
 def telea(pixels: Pixels, hole: Hole) -> Pixels:
@@ -48,7 +49,10 @@ def navier_stokes(pixels: Pixels, hole: Hole) -> Pixels:
 
 def biharmonic(pixels: Pixels, hole: Hole) -> Pixels:
     """scikit-image's biharmonic equation (Damelin & Hoang 2018)."""
-    made = inpaint_biharmonic(pixels, hole, channel_axis=-1)
+    # It takes no read-only arrays, and its indices are wrong for arrays that are not in C order.
+    made = inpaint_biharmonic(
+        np.array(pixels, order="C"), np.array(hole, order="C"), channel_axis=-1
+    )
     return np.asarray(np.clip(made, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
