@@ -39,17 +39,6 @@ def test_a_hole_at_the_edge_of_the_picture_is_filled_too(job, name):
     assert np.abs(made[hole].astype(int) - picture[hole]).mean() < 40
 
 
-@pytest.mark.parametrize("name", peers.DIFFUSION)
-def test_the_order_of_an_array_in_memory_does_not_matter(job, name):
-    _, shown, hole = job
-    lopsided = hole.copy()
-    lopsided[50:60, 3:9] = True
-    turned = np.asfortranarray(lopsided)
-    turned.flags.writeable = False
-    made, _ = peers.PEERS[name](np.asfortranarray(shown), turned)
-    assert np.array_equal(made, peers.PEERS[name](shown, lopsided)[0])
-
-
 def test_mean_fill_is_the_mean_of_what_is_known(job):
     _, shown, hole = job
     made, _ = peers.PEERS["mean"](shown, hole)

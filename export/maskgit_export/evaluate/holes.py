@@ -42,7 +42,7 @@ def free_form(pixels: Pixels, share: tuple[float, float], rng: np.random.Generat
 
     def attempt() -> Hole:
         wanted = rng.uniform(*share) * height * width
-        canvas = Image.new("1", (width, height))
+        canvas = Image.new("L", (width, height))
         draw = ImageDraw.Draw(canvas)
         hole = np.zeros((height, width), bool)
         while hole.sum() < wanted:
@@ -55,11 +55,12 @@ def free_form(pixels: Pixels, share: tuple[float, float], rng: np.random.Generat
                 place = np.clip(
                     place + step * np.array([np.cos(angle), np.sin(angle)]), 0, [width, height]
                 )
-                draw.ellipse((*(place - brush / 2), *(place + brush / 2)), fill=1)
-                hole = np.asarray(canvas)
+                draw.ellipse((*(place - brush / 2), *(place + brush / 2)), fill=255)
+                # Mode "1" would give an array whose True is 255 in memory, which breaks SciPy.
+                hole = np.asarray(canvas) > 0
                 if hole.sum() >= wanted:
                     break
-        return hole.copy(order="C")
+        return hole
 
     return _within(attempt, share)
 

@@ -49,10 +49,7 @@ def navier_stokes(pixels: Pixels, hole: Hole) -> Pixels:
 
 def biharmonic(pixels: Pixels, hole: Hole) -> Pixels:
     """scikit-image's biharmonic equation (Damelin & Hoang 2018)."""
-    # It takes no read-only arrays, and its indices are wrong for arrays that are not in C order.
-    made = inpaint_biharmonic(
-        np.array(pixels, order="C"), np.array(hole, order="C"), channel_axis=-1
-    )
+    made = inpaint_biharmonic(pixels, hole, channel_axis=-1)
     return np.asarray(np.clip(made, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
