@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.tiny_google import CODES, TinyGoogle, as_grid, golden
+
 from maskgit_daemon.decode import DecodeJob, advance, begin, decode, masked_after
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.noise import GivenNoise, SeededNoise
 from maskgit_daemon.schedules import SCHEDULES
-
-from tests.unit.tiny_google import CODES, TinyGoogle, as_grid, golden
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from maskgit_daemon.noise import SeededNoise
 
 cells = st.lists(st.integers(0, 300), min_size=1, max_size=40, unique=True).map(sorted)

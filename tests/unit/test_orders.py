@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskgit_daemon.orders import halton_ranks
-
 from tests.unit.tiny_google import golden
+
+from maskgit_daemon.orders import halton_ranks
 
 
 @pytest.mark.parametrize("side", [8, 16, 24, 32])

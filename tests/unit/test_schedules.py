@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.tiny_google import golden
+
 from maskgit_daemon.decode import masked_after
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.schedules import SCHEDULES, masked_share
-
-from tests.unit.tiny_google import golden
 
 PAPER = ("cosine", "linear", "square", "cubic", "exponential", "square-root", "logarithmic")
 SAME = {

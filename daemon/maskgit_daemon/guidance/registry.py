@@ -97,7 +97,8 @@ def _code_distance(bundle: Bundle, painted: Painted, strength: float, options: O
 
 def _colour(bundle: Bundle, painted: Painted, strength: float, options: Options) -> Guide:
     pull = options.get("pull", weight(strength, at_half=100.0))
-    return ColourGuide(painted, bundle.code_colours, pull, options.get("last", 0.0))
+    last = options.get("last", (1.0 - strength) ** 2)
+    return ColourGuide(painted, bundle.code_colours, pull, last)
 
 
 def _local_colour(bundle: Bundle, painted: Painted, strength: float, options: Options) -> Guide:

@@ -1,0 +1,228 @@
+"""Our guidance methods: exact at both ends of the strength, monotone between, and refusals."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskgit_daemon.decode import DecodeJob, advance, begin, view_of
+from maskgit_daemon.errors import RequestError
+from maskgit_daemon.guidance import METHODS, Painted, find_method, make_guide, may_change
+from maskgit_daemon.guidance.experts import (
+    CodeDistanceGuide,
+    ColourGuide,
+    code_distances,
+    colour_distances,
+)
+from maskgit_daemon.guidance.local_colour import LocalColourGuide, blur_twice
+from maskgit_daemon.guidance.release import ReleaseGuide, released
+from maskgit_daemon.noise import SeededNoise
+
+CODES = 24
+OURS = [name for name, method in METHODS.items() if method.ours]
+
+
+def bundle(**changes):
+    """What the factories read of a bundle."""
+    rng = np.random.default_rng(0)
+    facts = {
+        "name": "small",
+        "codes": CODES,
+        "codebook": rng.normal(size=(CODES, 6)).astype(np.float32),
+        "code_colours": rng.random((CODES, 3)).astype(np.float32),
+        "takes_guidance_tokens": False,
+        "guidance_kernel": None,
+    }
+    return SimpleNamespace(**{**facts, **changes})
+
+
+def paint(seed=0, height=8, width=10):
+    rng = np.random.default_rng(seed)
+    footprint = np.zeros((height, width), bool)
+    footprint[1 : height - 1, 2 : width - 1] = True
+    footprint &= rng.random((height, width)) < 0.9
+    tokens = rng.integers(0, CODES, (height, width))
+    return Painted(tokens, bundle().code_colours[tokens], footprint, tokens)
+
+
+def start_of(painted):
+    return np.where(painted.footprint, CODES, painted.known)
+
+
+def logits_for(tokens):
+    rng = np.random.default_rng(tokens.ravel().astype(np.uint64))
+    return rng.normal(0, 3, (*tokens.shape, CODES)).astype(np.float32)
+
+
+def run(painted, guide, seed=1):
+    job = DecodeJob(start_of(painted), CODES, guide=guide, noise=SeededNoise(seed))
+    state = begin(job)
+    while state.step < job.steps:
+        state = advance(job, state, logits_for(state.tokens))
+    return state.sampled
+
+
+class TestTheEndsOfTheStrength:
+    @pytest.mark.parametrize("name", ["default", *OURS])
+    def test_one_is_inpainting_bit_for_bit(self, name):
+        painted = paint()
+        guide = make_guide(name, bundle(), painted, 1.0, {})
+        assert np.array_equal(run(painted, guide), run(painted, None))
+        assert may_change(name, 1.0, painted.footprint) == np.count_nonzero(painted.footprint)
+
+    @pytest.mark.parametrize("kind", [CodeDistanceGuide, ColourGuide, LocalColourGuide])
+    def test_a_pull_of_zero_changes_no_draw(self, kind):
+        painted = paint()
+        table = bundle().codebook if kind is CodeDistanceGuide else bundle().code_colours
+        assert np.array_equal(run(painted, kind(painted, table, 0.0)), run(painted, None))
+
+    @pytest.mark.parametrize("name", ["default", "colour", "code-distance", "local-colour"])
+    def test_near_zero_the_strokes_own_colours_come_out(self, name):
+        painted = paint()
+        result = run(painted, make_guide(name, bundle(), painted, 1e-4, {"pull": 1e6}))
+        inside = painted.footprint
+        off = bundle().code_colours[result[inside]] - painted.colours[inside]
+        assert np.abs(off).max() < 1e-3
+
+    @pytest.mark.parametrize("name", OURS)
+    def test_zero_lets_nothing_change(self, name):
+        assert may_change(name, 0.0, paint().footprint) == 0
+
+
+class TestProductsOfExperts:
+    @given(
+        seed=st.integers(0, 1000),
+        pulls=st.lists(st.floats(0, 1e4), min_size=2, max_size=2).map(sorted),
+        kind=st.sampled_from([CodeDistanceGuide, ColourGuide, LocalColourGuide]),
+    )
+    @settings(max_examples=60, deadline=None)
+    def test_a_stronger_pull_never_raises_the_expected_distance(self, seed, pulls, kind):
+        painted = paint(seed)
+        tables = bundle()
+        table = tables.codebook if kind is CodeDistanceGuide else tables.code_colours
+        view = view_of(job := DecodeJob(start_of(painted), CODES), begin(job))
+        own = logits_for(job.tokens).reshape(-1, CODES)[view.cells]
+        if kind is CodeDistanceGuide:
+            far = code_distances(table, painted.tokens.reshape(-1)[view.cells])
+        else:
+            far = colour_distances(table, painted.colours.reshape(-1, 3)[view.cells])
+        expected = []
+        for pull in pulls:
+            guided = kind(painted, table, pull).steer(view, own).astype(np.float64)
+            share = np.exp(guided - guided.max(-1, keepdims=True))
+            expected.append((share * far).sum(-1) / share.sum(-1))
+        assert (expected[1] <= expected[0] + 1e-5).all()
+
+    def test_code_distance_is_zero_for_itself_and_one_on_average(self):
+        distance = code_distances(bundle().codebook, np.arange(CODES))
+        assert np.abs(np.diag(distance)).max() < 1e-5
+        assert distance.mean() == pytest.approx(1.0, rel=1e-5)
+
+    def test_the_given_logits_are_left_alone(self):
+        painted = paint()
+        view = view_of(job := DecodeJob(start_of(painted), CODES), begin(job))
+        own = logits_for(job.tokens).reshape(-1, CODES)[view.cells]
+        before = own.copy()
+        for guide in (
+            CodeDistanceGuide(painted, bundle().codebook, 3.0),
+            ColourGuide(painted, bundle().code_colours, 3.0),
+            LocalColourGuide(painted, bundle().code_colours, 3.0),
+        ):
+            assert not np.array_equal(guide.steer(view, own), before)
+            assert np.array_equal(own, before)
+
+
+class TestLocalColour:
+    def test_a_placed_token_that_is_too_light_asks_its_neighbours_to_be_darker(self):
+        painted = paint(height=7, width=7)
+        painted = Painted(
+            painted.tokens,
+            np.full((7, 7, 3), 0.5, np.float32),
+            np.ones((7, 7), bool),
+            painted.known,
+        )
+        tables = bundle(code_colours=np.linspace(0, 1, CODES * 3).reshape(CODES, 3))
+        tokens = np.full((7, 7), CODES)
+        tokens[3, 3] = CODES - 1
+        view = view_of(job := DecodeJob(tokens, CODES), begin(job))
+        guide = LocalColourGuide(painted, tables.code_colours.astype(np.float32), 1.0)
+        target = guide.targets(view)[..., 0]
+        assert (target[2:5, 2:5].ravel()[[0, 1, 3, 5, 7]] < 0.5).all()
+        assert target[3, 2] < target[3, 1] < 0.5
+        assert target[0, 0] == pytest.approx(0.5)
+
+    def test_the_blur_is_applied_twice_and_keeps_the_sum_inside(self):
+        field = np.zeros((9, 9, 1), np.float32)
+        field[4, 4] = 1
+        assert blur_twice(field).sum() == pytest.approx(1.0)
+        assert blur_twice(field)[4, 4, 0] == pytest.approx((6 / 16) ** 2)
+
+
+class TestRelease:
+    @given(
+        seed=st.integers(0, 200),
+        shares=st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted),
+    )
+    def test_a_larger_share_releases_the_same_tokens_and_more(self, seed, shares):
+        footprint = paint(seed).footprint
+        less, more = (released(footprint, share) for share in shares)
+        assert (more | ~less).all()
+        assert (footprint | ~more).all()
+
+    @given(seed=st.integers(0, 200), strength=st.floats(0.01, 0.99))
+    @settings(deadline=None)
+    @pytest.mark.parametrize("name", ["sdedit", "local-colour"])
+    def test_what_is_said_to_change_is_what_may_change(self, name, seed, strength):
+        painted = paint(seed)
+        guide = make_guide(name, bundle(), painted, strength, {})
+        job = DecodeJob(start_of(painted), CODES, guide=guide)
+        assert begin(job).at_start == may_change(name, strength, painted.footprint)
+
+    def test_held_tokens_are_the_strokes(self):
+        painted = paint()
+        result = run(painted, ReleaseGuide(painted, 0.5))
+        held = painted.footprint & ~released(painted.footprint, 0.5)
+        assert np.array_equal(result[held], painted.tokens[held])
+        assert (result != painted.tokens)[painted.footprint & ~held].any()
+
+
+class TestWhatIsRefused:
+    def test_an_unknown_method_names_the_known_ones(self):
+        with pytest.raises(RequestError, match="sdedit"):
+            find_method("magic")
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [("iterative", "maskgit train iterative"), ("self-learned", "maskgit train guidance")],
+    )
+    def test_a_method_the_bundle_cannot_do(self, name, words):
+        with pytest.raises(RequestError, match=words):
+            make_guide(name, bundle(), paint(), 0.5, {})
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"pull": -1.0}, "pull"),
+            ({"pull": float("nan")}, "pull"),
+            ({"confidence": 0.5}, "takes no option"),
+        ],
+    )
+    def test_an_option_that_is_unknown_or_out_of_range(self, options, words):
+        with pytest.raises(RequestError, match=words):
+            make_guide("colour", bundle(), paint(), 0.5, options)
+
+    @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+    def test_a_strength_out_of_range(self, strength):
+        with pytest.raises(RequestError, match="strength"):
+            make_guide("default", bundle(), paint(), strength, {})
+
+    def test_strokes_of_another_size_or_not_a_number(self):
+        good = paint()
+        with pytest.raises(RequestError, match="selection"):
+            Painted(good.tokens[1:], good.colours, good.footprint, good.known)
+        with pytest.raises(RequestError, match="NaN"):
+            Painted(good.tokens, good.colours * np.nan, good.footprint, good.known)
