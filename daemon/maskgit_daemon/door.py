@@ -21,7 +21,9 @@ DOMAIN = b"maskgit"
 GOODBYE_MS = 500
 REFUSALS: dict[int, str] = {
     zmq.EVENT_HANDSHAKE_FAILED_AUTH: "its key is not among those allowed",
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "it does not speak this protocol with this daemon's key",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: (
+        "it has another key for this daemon, is another program, or was tampered with on its way"
+    ),
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "it broke the handshake off",
 }
 

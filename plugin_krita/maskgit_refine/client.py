@@ -281,22 +281,26 @@ class Client:
         self._flush()
         # The monitor is asked first and messages are read after it, so that an answer sent right
         # before the daemon ended is not lost.
-        ended = self._monitor in ready and self._ended()
+        ended = self._ended() if self._monitor in ready else ""
         while True:
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 break
             self._take(frames)
-        if ended:
-            self._lost = _lost(self.connection)
+        self._lost = self._lost or ended
 
-    def _ended(self) -> bool:
-        gone = False
+    def _ended(self) -> str:
+        """Why the connection has ended, or an empty text."""
+        why = ""
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
-            gone = gone or event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED)
-        return gone
+            if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                # ZeroMQ says so of any message whose seal is broken, at any time.
+                why = "What the daemon sent was changed on its way; nothing was changed, try again."
+            elif event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED):
+                why = why or _lost(self.connection)
+        return why
 
     def _take(self, frames: List[bytes]) -> None:
         self._heard = time.monotonic()

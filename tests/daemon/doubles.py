@@ -32,14 +32,18 @@ class PacedEngine:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
+        self.finished = threading.Event()
         self.cancelled: dict[int, threading.Event] = {}
         self.info: dict[str, Any] = {"seconds": 0.5}
+        self._threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
 
     def submit(self, request: RefineRequest, listener: Callable[[Event], None], /) -> int:
         number = next(self._numbers)
         self.cancelled[number] = threading.Event()
-        threading.Thread(target=self._run, args=(number, request, listener), daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(number, request, listener))
+        self._threads.append(thread)
+        thread.start()
         return number
 
     def cancel(self, number: int, /) -> bool:
@@ -68,6 +72,8 @@ class PacedEngine:
 
     def close(self) -> None:
         self.gate.set()
+        for thread in self._threads:
+            thread.join()
 
     def _known(self, bundle: str) -> None:
         if bundle != "starter":
@@ -83,6 +89,7 @@ class PacedEngine:
                 return
             listener(Step(step, request.steps, patch if request.preview else None))
         listener(Done((patch,) * request.variants, self.info))
+        self.finished.set()
 
 
 @contextmanager
@@ -93,7 +100,7 @@ def serving(engine: PacedEngine) -> Iterator[tuple[Server, Connection]]:
     connection = Connection(
         server.endpoint, keys.public, owner.public, owner.secret, 1, SESSION, "0", "/bin/maskgit"
     )
-    thread = threading.Thread(target=server.serve)
+    thread = threading.Thread(target=server.serve, name=server.endpoint)
     thread.start()
     try:
         yield server, connection
