@@ -71,17 +71,18 @@ def _installed(places: KritaPlaces) -> Check:
     plugins = places.data / "pykrita"
     parts = [plugins / f"{MODULE}.desktop", places.data / "actions" / f"{MODULE}.action"]
     missing = [str(path) for path in parts if not path.is_file()]
-    different = False
+    different = []
     for name, data in plugin_files(()):
         path = plugins / MODULE / name
         if not path.is_file():
             missing.append(str(path))
         elif path.read_bytes() != data:
-            different = True
+            different.append(name)
     if missing:
         return Check("plugin", False, f"{missing[0]} is missing; run: maskgit krita install")
     if different:
-        return Check("plugin", False, "of another version; run: maskgit krita install")
+        detail = f"of another version ({different[0]} differs); run: maskgit krita install"
+        return Check("plugin", False, detail)
     return Check("plugin", True, f"this version, in {plugins}")
 
 

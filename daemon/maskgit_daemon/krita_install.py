@@ -133,7 +133,14 @@ def fetch_wheels(
 def _download(folder: Path, target: Target) -> None:
     version = f"{target.version[0]}.{target.version[1]}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps"]
-    command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", str(folder)]
+    command += [
+        "--disable-pip-version-check",
+        "--only-binary=:all:",
+        "--retries",
+        "1",
+        "--dest",
+        str(folder),
+    ]
     command += ["--python-version", version, "--implementation", "cp"]
     prefixes = PLATFORMS.get((target.system, target.machine))
     if prefixes is None:

@@ -41,10 +41,11 @@ class Stepped(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The results, one for each variant."""
+    """The results, one for each variant, and the seconds that the daemon worked on them."""
 
     job: int
     pictures: Tuple[Picture, ...]
+    seconds: float
 
 
 class Cancelled(NamedTuple):

@@ -93,7 +93,7 @@ class Refiner(QtCore.QObject):
         elif isinstance(event, events.Stepped):
             self._step(job, event)
         elif isinstance(event, events.Finished):
-            self._add(job, event.pictures)
+            self._add(job, event)
         elif isinstance(event, events.Cancelled):
             self._end("Cancelled; nothing was changed.")
         else:
@@ -119,11 +119,11 @@ class Refiner(QtCore.QObject):
         if event.preview is not None:
             self.previewed.emit(to_image(event.preview))
 
-    def _add(self, job: Job, pictures: Tuple[events.Picture, ...]) -> None:
-        if job.adding or not pictures:
+    def _add(self, job: Job, result: events.Finished) -> None:
+        if job.adding or not result.pictures:
             return
         job.adding = True
-        picture = pictures[0]
+        picture = result.pictures[0]
         area = picture.area._replace(
             left=job.window.left + picture.area.left, top=job.window.top + picture.area.top
         )
@@ -136,7 +136,8 @@ class Refiner(QtCore.QObject):
             QtCore.QTimer.singleShot(0, lambda: self._keep_active(document, active))
             took = time.perf_counter() - job.started
             self.previewed.emit(to_image(picture))
-            self._end(f"Done in {took:.1f} s, seed {job.seed}; {job.footprint}.", loud=False)
+            times = f"Done in {took:.2f} s, {result.seconds:.2f} s of it in the daemon"
+            self._end(f"{times}; seed {job.seed}; {job.footprint}.")
 
         run_in_slices(adding, added, lambda error: self._fail(job, error))
 
@@ -168,10 +169,12 @@ class Refiner(QtCore.QObject):
         if window is None:
             return
         view = window.activeView()
+        bar = window.qwindow().statusBar()
         if view is not None and view.document() is not None:
+            bar.clearMessage()
             view.showFloatingMessage(sentence, QtGui.QIcon(), MESSAGE_MS, 1)
         else:
-            window.qwindow().statusBar().showMessage(sentence, MESSAGE_MS)
+            bar.showMessage(sentence, MESSAGE_MS)
 
 
 def footprint_text(plan: events.Planned) -> str:

@@ -129,7 +129,8 @@ class Worker(QtCore.QObject):
                     self.happened.emit(events.Stepped(job, event.step, event.steps, preview))
                 elif isinstance(event, Result):
                     pictures = tuple(_picture(patch) for patch in event.patches)
-                    self.happened.emit(events.Finished(job, pictures))
+                    seconds = float(event.info.get("seconds", 0.0))
+                    self.happened.emit(events.Finished(job, pictures, seconds))
                 elif isinstance(event, Cancelled):
                     self.happened.emit(events.Cancelled(job))
         finally:

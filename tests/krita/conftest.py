@@ -1,15 +1,15 @@
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from PIL import Image, ImageOps
 from tests.krita.launch import Profile, missing_parts
 
+PHOTO = Path(__file__).parents[2] / "examples" / "meadow.jpg"
 OUTPUT = Path(__file__).parents[2] / "out" / "krita"
 MANDATORY = os.environ.get("CI") == "true" or os.environ.get("MASKGIT_KRITA") == "1"
-
-RunScenario = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,28 @@ def warm_profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 @pytest.fixture
 def profile(warm_profile: Profile, tmp_path: Path) -> Iterator[Profile]:
     """A copy of the warmed profile; a daemon that was started in it is stopped at the end."""
-    own = warm_profile.copy(tmp_path / "profile")
+    yield from _own_profile(warm_profile, tmp_path / "profile")
+
+
+@pytest.fixture(scope="module")
+def module_profile(
+    warm_profile: Profile, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Profile]:
+    """One such copy for all tests of a file, which look at one run of Krita."""
+    yield from _own_profile(warm_profile, tmp_path_factory.mktemp("krita") / "profile")
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo of 640×480 pixels."""
+    path = tmp_path_factory.mktemp("picture") / "photo.png"
+    with Image.open(PHOTO) as photo:
+        ImageOps.fit(photo.convert("RGB"), (640, 480)).save(path)
+    return path
+
+
+def _own_profile(warm: Profile, folder: Path) -> Iterator[Profile]:
+    own = warm.copy(folder)
     yield own
     own.maskgit("daemon", "--stop")
+    shutil.rmtree(folder, ignore_errors=True)

@@ -37,6 +37,13 @@ data_option = click.option(
 settings_option = click.option(
     "--settings", type=FILE, help="Krita's settings file (kritarc), if it is not the usual one."
 )
+wheel_option = click.option(
+    "--wheel",
+    "wheels",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A pyzmq wheel at hand, instead of downloading one.",
+)
 
 
 class PythonVersion(click.ParamType):
@@ -67,13 +74,7 @@ def krita() -> None:
     type=PythonVersion(),
     help="Python inside Krita; found out if not given, and else all that Kritas have are served.",
 )
-@click.option(
-    "--wheel",
-    "wheels",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A pyzmq wheel at hand, instead of downloading one.",
-)
+@wheel_option
 def install(
     flatpak: bool,
     data_dir: Path | None,
@@ -106,12 +107,19 @@ def install(
     type=click.Choice(list(SYSTEMS)),
     help="Systems the zip is for (default: this machine's).",
 )
-def package(output: Path, pythons: tuple[tuple[int, int], ...], systems: tuple[str, ...]) -> None:
+@wheel_option
+def package(
+    output: Path,
+    pythons: tuple[tuple[int, int], ...],
+    systems: tuple[str, ...],
+    wheels: tuple[Path, ...],
+) -> None:
     """Write the zip for Krita's menu Tools ▸ Scripts ▸ Import Python Plugin from File."""
     wanted = [SYSTEMS[name] for name in systems]
     machines = [pair for pair in PLATFORMS if pair[0] in wanted] or [this_machine()]
     with tempfile.TemporaryDirectory() as folder:
-        package_plugin(output, fetch_wheels(Path(folder), pythons or PYTHONS, machines))
+        found = wheels or fetch_wheels(Path(folder), pythons or PYTHONS, machines)
+        package_plugin(output, found)
     click.echo(output)
 
 
@@ -140,7 +148,7 @@ def doctor(flatpak: bool, data_dir: Path | None, settings: Path | None, as_json:
 @click.option(
     "--profile", type=FOLDER, help="Use Krita settings of their own in this folder, not yours."
 )
-@click.option("--wheel", "wheels", multiple=True, type=FILE, hidden=True)
+@wheel_option
 @click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
 def run(profile: Path | None, wheels: tuple[Path, ...], files: tuple[Path, ...]) -> None:
     """Open Krita with the plugin enabled and the daemon running; returns when Krita ends."""

@@ -15,6 +15,7 @@ from krita import Extension, Krita
 from PyQt5.QtCore import QTimer
 
 from . import probes, scenarios
+from .stage import Stage
 
 STEP_MS = 15
 STEP_TIMEOUT = 60.0
@@ -24,7 +25,7 @@ class Driver(Extension):
     def __init__(self, parent, task):
         super().__init__(parent)
         self.folder = Path(task["folder"])
-        self.stage = scenarios.Stage(Krita.instance(), self.folder, task.get("arguments", {}))
+        self.stage = Stage(Krita.instance(), self.folder, task.get("arguments", {}))
         self.work = getattr(scenarios, task["scenario"])(self.stage)
         self.until = None
         self.waited = 0.0
@@ -32,7 +33,7 @@ class Driver(Extension):
     def setup(self):
         sys.excepthook = lambda *error: self.finish("".join(traceback.format_exception(*error)))
 
-    def createActions(self, window):
+    def createActions(self, window):  # noqa: N802 (Krita calls it so)
         QTimer.singleShot(400, self.step)
 
     def step(self):

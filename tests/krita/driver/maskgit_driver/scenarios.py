@@ -1,71 +1,7 @@
 """The scenarios: generators that yield None (one turn of the event loop) or a condition."""
 
-import subprocess
-import time
-from pathlib import Path
-
-from krita import InfoObject, Selection
-from PyQt5.QtCore import QByteArray, QPoint
-from PyQt5.QtGui import QImage
-from PyQt5.QtWidgets import QApplication, QLabel, QPushButton
-
 from . import probes
-
-ACTION = "maskgit_refine_selection"
-
-
-class Stage:
-    """What the scenarios share: Krita, the folder for pictures, the report being written."""
-
-    def __init__(self, application, folder, arguments):
-        self.application = application
-        self.folder = folder
-        self.arguments = arguments
-        self.report = {}
-
-    def window(self):
-        return self.application.activeWindow()
-
-    def message(self):
-        """The docker's status line."""
-        return self.window().qwindow().findChild(QLabel, "maskgit_refine_status").text()
-
-    def button(self, name):
-        return self.window().qwindow().findChild(QPushButton, name)
-
-    def busy(self):
-        return self.button("maskgit_refine_cancel").isEnabled()
-
-    def trigger(self):
-        self.application.action(ACTION).trigger()
-
-    def picture(self, name):
-        probes.screenshot(self.folder / name)
-
-    def set_seed(self, seed, steps=8):
-        for key, value in (("seed", seed), ("random_seed", False), ("steps", steps)):
-            self.application.writeSetting("maskgit_refine", key, str(value))
-
-    def open_picture(self, path, name="picture"):
-        """A new 8-bit document that shows the picture file, with a view."""
-        image = QImage(str(path)).convertToFormat(QImage.Format_ARGB32)
-        document = self.new_document(image.width(), image.height(), name=name)
-        data = image.constBits().asstring(image.width() * image.height() * 4)
-        layer = document.activeNode()
-        layer.setPixelData(QByteArray(data), 0, 0, image.width(), image.height())
-        document.refreshProjection()
-        return document
-
-    def new_document(self, width=320, height=240, model="RGBA", depth="U8", name="empty"):
-        document = self.application.createDocument(width, height, name, model, depth, "", 120.0)
-        self.window().addView(document)
-        return document
-
-    def select(self, document, left, top, width, height):
-        selection = Selection()
-        selection.select(left, top, width, height, 255)
-        document.setSelection(selection)
-        return selection
+from .stage import pause, settled
 
 
 def messages(stage):
@@ -136,3 +72,139 @@ def nothing(stage):
     """Start and end: warms a fresh profile."""
     yield None
     stage.picture("start.png")
+
+
+def refine(stage):
+    """The whole way, by menu: a new layer, undo, redo; then soft and ragged over the edge."""
+    document = stage.open_picture(stage.arguments["picture"])
+    yield settled(document)
+    stage.set_seed(7)
+    stage.select(document, 220, 160, 96, 96)
+    yield settled(document)
+    document.setModified(False)
+    report = stage.report
+    report["before"] = probes.describe(document)
+    stage.dump("before", document)
+    stage.dump_selection("selection", document)
+    stage.picture("before.png")
+
+    yield from stage.click_through_menu()
+    yield stage.busy
+    yield lambda: not stage.busy()
+    report["first_message"] = stage.message()
+    report["first_name"] = stage.result_layers(document)[0].name()
+    yield from pause(0.3)
+    yield settled(document)
+    report["after"] = probes.describe(document)
+    stage.dump("after", document)
+    stage.dump("layer", document, stage.result_layers(document)[0])
+    stage.picture("after.png")
+    report["modified"] = document.modified()
+
+    stage.application.action("edit_undo").trigger()
+    yield lambda: not stage.result_layers(document)
+    yield settled(document)
+    report["undone"] = probes.describe(document)
+    stage.application.action("edit_redo").trigger()
+    yield lambda: stage.result_layers(document)
+    yield settled(document)
+    report["redone"] = probes.describe(document)
+    stage.application.action("edit_undo").trigger()
+    yield lambda: not stage.result_layers(document)
+    document.setActiveNode(document.topLevelNodes()[0])
+    yield settled(document)
+
+    stage.ragged(document, document.width() - 70, -30, 150, 120)
+    yield settled(document)
+    stage.dump_selection("ragged_selection", document)
+    beat, times = probes.Heartbeat(), probes.HandlerTimes()
+    stage.trigger()
+    yield lambda: not stage.busy()
+    yield None
+    report["handlers_ms"], report["gap_ms"] = times.stop(), beat.stop()
+    report["ragged_message"] = stage.message()
+    yield from pause(0.3)
+    stage.dump("ragged_after", document)
+    stage.dump("ragged_layer", document, stage.result_layers(document)[0])
+    stage.picture("ragged.png")
+
+
+def interrupted(stage):
+    """Cancelled, asked twice, daemon killed: the picture stays, and the next job works."""
+    document = stage.open_picture(stage.arguments["picture"])
+    yield settled(document)
+    stage.select(document, 220, 160, 96, 96)
+    document.setModified(False)
+    report = stage.report
+    report["before"] = probes.describe(document)
+
+    stage.set_seed(1, steps=200)
+    stage.trigger()
+    yield lambda: stage.step() >= 2
+    stage.picture("running.png")
+    stage.trigger()
+    report["second_trigger"] = stage.message()
+    yield from pause(0.2)
+    stage.click_button("maskgit_refine_cancel")
+    yield lambda: not stage.busy()
+    report["cancelled"] = {"message": stage.message(), "after": probes.describe(document)}
+
+    stage.trigger()
+    yield lambda: stage.step() >= 2
+    stage.kill_daemon()
+    yield lambda: not stage.busy()
+    yield from pause(0.2)
+    stage.picture("killed.png")
+    report["killed"] = {"message": stage.message(), "after": probes.describe(document)}
+    report["modified"] = document.modified()
+
+    stage.set_seed(2, steps=4)
+    stage.trigger()
+    yield lambda: not stage.busy()
+    yield from pause(0.2)
+    report["next"] = {"message": stage.message(), "layers": len(stage.result_layers(document))}
+    stage.picture("next.png")
+
+
+def changed_meanwhile(stage):
+    """The document, its size or its layer changes or goes while a job runs."""
+    report = stage.report
+    stage.set_seed(1, steps=200)
+
+    def begin(name):
+        document = stage.open_picture(stage.arguments["picture"], name)
+        yield settled(document)
+        stage.select(document, 220, 160, 96, 96)
+        yield settled(document)
+        stage.trigger()
+        yield lambda: stage.step() >= 1
+        return document
+
+    def finish(name):
+        yield lambda: not stage.busy()
+        yield from pause(0.2)
+        report[name] = stage.message()
+        stage.picture(f"{name}.png")
+
+    document = yield from begin("resized")
+    document.resizeImage(0, 0, document.width() + 40, document.height())
+    yield from finish("resized")
+    report["resized_layers"] = len(stage.result_layers(document))
+
+    document = yield from begin("layer_deleted")
+    other = document.createNode("Other", "paintlayer")
+    document.rootNode().addChildNode(other, None)
+    yield settled(document)
+    document.topLevelNodes()[0].remove()
+    yield from finish("layer_deleted")
+    report["layer_deleted_layers"] = len(stage.result_layers(document))
+
+    document = yield from begin("layer_locked")
+    document.topLevelNodes()[0].setLocked(True)
+    yield from finish("layer_locked")
+    report["layer_locked_layers"] = len(stage.result_layers(document))
+
+    document = yield from begin("closed")
+    document.setModified(False)
+    document.close()
+    yield from finish("closed")
