@@ -85,7 +85,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise BundleError(f"{folder} is not a model bundle: it holds no {MANIFEST}.") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"{folder / MANIFEST} cannot be read ({error}); fetch it again.") from error
+        raise BundleError(
+            f"{folder / MANIFEST} cannot be read ({error}); fetch it again."
+        ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise BundleError(
@@ -112,7 +114,9 @@ def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     for name, facts in files.items():
         path = folder / name
         if Path(name).name != name or name == MANIFEST:
-            raise BundleError(f"{folder / MANIFEST} names {name!r}, which is not a plain file name.")
+            raise BundleError(
+                f"{folder / MANIFEST} names {name!r}, which is not a plain file name."
+            )
         if not path.is_file():
             raise BundleError(f"The bundle {folder} lacks {name}; fetch or export it again.")
         if path.stat().st_size != facts["size"]:
@@ -139,7 +143,9 @@ def load_bundle(folder: Path) -> Bundle:
             f"{folder / MANIFEST} is not complete ({error!r}); export the bundle again."
         ) from error
     except OSError as error:
-        raise BundleError(f"The bundle {folder} cannot be read ({error}); check its files.") from error
+        raise BundleError(
+            f"The bundle {folder} cannot be read ({error}); check its files."
+        ) from error
 
 
 def _optional_file(folder: Path, manifest: Mapping[str, Any], key: str) -> Path | None:

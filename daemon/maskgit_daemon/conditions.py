@@ -68,7 +68,8 @@ def _class_rows(bundle: Bundle, request: RefineRequest) -> tuple[Conditioning, .
         return (label,)
     if null is None:
         raise RequestError(
-            f"The model {bundle.name} has no null class, so it takes no guidance scale; leave it out."
+            f"The model {bundle.name} has no null class, so it takes no guidance scale; "
+            "leave it out."
         )
     return (label, Conditioning(label=null))
 
@@ -82,4 +83,5 @@ def mix(logits: Floats, scale: float, step: int, steps: int) -> Floats:
         out: Floats = logits[0]
         return out
     weight = np.float32(scale * (step + 1) / steps)
-    return (1 + weight) * logits[0] - weight * logits[1]
+    mixed: Floats = (1 + weight) * logits[0] - weight * logits[1]
+    return mixed

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class Engine:
     def plan(
         self, bundle: str, bounds: tuple[int, int, int, int], canvas: tuple[int, int]
     ) -> WindowPlan:
-        """Window, scale and footprint for a selection's bounds; reads no pixel and loads no graph."""
+        """Window, scale and footprint for a selection's bounds; nothing is read or loaded."""
         return plan_window(Rect(*bounds), canvas, self.bundle(bundle))
 
     def bundle(self, name: str) -> Bundle:
@@ -135,7 +136,7 @@ class Engine:
         return listed
 
     def load(self, name: str, done: Listener) -> None:
-        """Load a model on the engine's thread; ``done`` is told :class:`Done` or :class:`Failed`."""
+        """Load a model on the engine's thread; ``done`` gets :class:`Done` or :class:`Failed`."""
         self._later(lambda: self._model(name), done)
 
     def unload(self, name: str, done: Listener) -> None:
@@ -215,7 +216,7 @@ class Engine:
                 if job.cancelled:
                     self._end(job, Cancelled())
                 elif job.work is None:
-                    self._guarded(job, lambda job=job: self._begin(job))
+                    self._guarded(job, partial(self._begin, job))
             self._turn()
 
     def _turn(self) -> None:
@@ -246,7 +247,7 @@ class Engine:
             job.in_runtime += spent
             part = logits[start : start + len(job.pending)]
             start += len(job.pending)
-            self._guarded(job, lambda job=job, part=part: self._advance(job, part))
+            self._guarded(job, partial(self._advance, job, part))
             with self._wake:
                 # To the back of the queue: jobs that cannot share a pass take turns.
                 if job in self._jobs:
@@ -288,7 +289,9 @@ class Engine:
         except MaskgitError as error:
             self._end(job, Failed(str(error)))
         except MemoryError:
-            self._end(job, Failed("There is not enough memory for this job; select a smaller part."))
+            self._end(
+                job, Failed("There is not enough memory for this job; select a smaller part.")
+            )
         except Exception:
             LOG.exception("Job %d failed", job.number)
             self._end(job, Failed("The daemon met an unexpected error; its log file says more."))

@@ -21,7 +21,10 @@ def extend(values: Floats, weight: Floats) -> Floats:
     if min(height, width) <= 1 and max(height, width) <= 2:
         total = weight.sum()
         mean = (values * weight[..., None]).sum((0, 1)) / total if total > 0 else values[0, 0] * 0
-        return (values * weight[..., None] + mean * (1.0 - weight[..., None])).astype(np.float32)
+        flat: Floats = (values * weight[..., None] + mean * (1.0 - weight[..., None])).astype(
+            np.float32
+        )
+        return flat
     if weight.min() >= 1.0:
         return values
     pad = ((0, height % 2), (0, width % 2))
@@ -31,7 +34,10 @@ def extend(values: Floats, weight: Floats) -> Floats:
     half_values = _sum2(heavy) / np.maximum(half_weight, 1e-6)[..., None]
     coarse = extend(half_values.astype(np.float32), half_weight)
     pushed = _double(coarse)[:height, :width]
-    return (values * weight[..., None] + pushed * (1.0 - weight[..., None])).astype(np.float32)
+    out: Floats = (values * weight[..., None] + pushed * (1.0 - weight[..., None])).astype(
+        np.float32
+    )
+    return out
 
 
 def _sum2(array: NDArray[np.float32]) -> NDArray[np.float32]:

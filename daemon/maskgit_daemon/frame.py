@@ -61,7 +61,7 @@ def to_float(pixels: Pixels) -> Floats:
 
 
 def lay_frame(pixels: Pixels, selection: Mask, bundle: Bundle) -> tuple[Frame, float]:
-    """Cut the window (H,W,4) and its selection (H,W) to the grid of the first pass, and its scale."""
+    """Cut the window (H,W,4) and its selection (H,W) to the first pass's grid; and its scale."""
     bounds = selection_bounds(selection)
     scale = pass_scale(bounds.width, bounds.height, bundle)
     if scale < 1.0:
@@ -110,8 +110,8 @@ def cut_frame(pixels: Pixels, selection: Mask, bounds: Rect, bundle: Bundle) -> 
     known = (opaque & (chosen == 0)).astype(np.float32)
     colour = extend(values[..., :3], opaque.astype(np.float32))
     cells = (rows.tokens, stride, columns.tokens, stride)
-    footprint = (chosen > 0).reshape(cells).any((1, 3))
-    unknown = ~opaque.reshape(cells).any((1, 3)) & ~footprint
+    footprint = np.asarray((chosen > 0).reshape(cells).any((1, 3)))
+    unknown = np.asarray(~opaque.reshape(cells).any((1, 3)) & ~footprint)
     moved = Rect(
         bounds.left - columns.origin, bounds.top - rows.origin, bounds.width, bounds.height
     )

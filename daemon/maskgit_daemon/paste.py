@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,8 @@ from maskgit_daemon.frame import Frame
 from maskgit_daemon.patch import Rect
 
 Floats = NDArray[np.float32]
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 BORDER = 16
 """Known pixels further than this from the selection say nothing about its border."""
@@ -30,7 +34,7 @@ def match_border(generated: Floats, frame: Frame) -> Floats:
     known = frame.known[rows, columns]
     error = (frame.colour[rows, columns] - generated[rows, columns]) * known[..., None]
     weight = _box3(known)
-    error = _box3(error) / np.maximum(weight, 1e-6)[..., None]
+    error = (_box3(error) / np.maximum(weight, 1e-6)[..., None]).astype(np.float32)
     out = generated.copy()
     out[rows, columns] += extend(error, known)
     return np.clip(out, 0.0, 1.0)
@@ -58,14 +62,12 @@ def feathered(selected: Floats, pixels: float) -> Floats:
     for _ in range(int(np.ceil(pixels))):
         distance += inside
         wide = np.pad(inside, 1)
-        inside = (
-            inside & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-        )
+        inside = inside & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
     fade: Floats = selected * np.minimum(1.0, distance / (pixels + 1.0))
     return fade.astype(np.float32)
 
 
-def crop(array: Floats, bounds: Rect) -> Floats:
+def crop(array: NDArray[Kind], bounds: Rect) -> NDArray[Kind]:
     """The pixels of ``bounds``."""
     left, top, width, height = bounds
     return array[top : top + height, left : left + width]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,9 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
         window = _paint(request, frame, picture)
         for number, tile in enumerate(tiles):
             done = (1 + number) * request.steps
-            window = yield from _tile_pass(model, request, rows, window, tile, variant, (done, total))
+            window = yield from _tile_pass(
+                model, request, rows, window, tile, variant, (done, total)
+            )
         bounds = selection_bounds(request.selection)
         patches.append(
             _patch(request, frame, window, grid, variant, bounds, bounds, request.selection)
@@ -172,18 +175,28 @@ def _decode_pass(
                 request.guidance_scale or 0.0,
                 progress[0] + ask.step,
                 progress[1],
-                lambda ask=ask, variant=variant: _preview(model, request, frame, ask, variant),
+                partial(_preview, model, request, frame, ask, variant),
             )
             for variant, ask in asks.items()
         ]
         logits = yield pending
         for variant, row in zip(list(asks), logits, strict=True):
-            try:
-                asks[variant] = runs[variant].send(row)
-            except StopIteration as stop:
-                results[variant] = stop.value
+            reply = _advance(runs[variant], row)
+            if isinstance(reply, Ask):
+                asks[variant] = reply
+            else:
+                results[variant] = reply
                 del asks[variant]
     return [results[variant] for variant in sorted(results)]
+
+
+def _advance(run: Generator[Ask, Floats, Tokens], row: Floats) -> Ask | Tokens:
+    """Send a decode its logits: what it asks next, or its final tokens."""
+    try:
+        return run.send(row)
+    except StopIteration as stop:
+        tokens: Tokens = stop.value
+        return tokens
 
 
 def _tile_pass(
@@ -195,7 +208,7 @@ def _tile_pass(
     variant: int,
     progress: tuple[int, int],
 ) -> Generator[list[Pending], list[Floats], Floats]:
-    """Refine one native tile of ``window`` (H,W,4), guided by what the coarse pass painted there."""
+    """Refine one native tile of ``window`` (H,W,4), guided by the coarse pass's picture."""
     bounds, selection, later = tile
     # What is still coarse would teach the tile its blur: it is shown as unknown.
     seen = window.copy()
@@ -314,10 +327,13 @@ def _patch(
 def _untouched(request: RefineRequest) -> Patch:
     """Strength 0: the window's own pixels under the selection's alpha."""
     bounds = selection_bounds(request.selection)
-    pixels = crop(request.pixels, bounds).copy()
-    alpha = crop(request.selection, bounds)
-    full = 255 if pixels.dtype == np.uint8 else 1.0
-    pixels[..., 3] = alpha if full == 255 else alpha.astype(np.float32) / 255.0
+    region = (
+        slice(bounds.top, bounds.top + bounds.height),
+        slice(bounds.left, bounds.left + bounds.width),
+    )
+    pixels: Pixels = request.pixels[region].copy()
+    alpha = request.selection[region]
+    pixels[..., 3] = alpha if pixels.dtype == np.uint8 else alpha.astype(np.float32) / 255.0
     info = {"seed": request.seed, "variant": 0, "footprint": 0, "grid": [0, 0]}
     return Patch(bounds.left, bounds.top, pixels, np.zeros((0, 0), np.int64), info)
 

@@ -29,7 +29,8 @@ class RefineRequest:
     ``selection``: (H,W) uint8, 0 = keep, 255 = fully selected.
     ``strength``: 0…1, how much may change; 0 returns the window's bytes, 1 is inpainting.
     ``guidance``: name of a method in :mod:`maskgit_daemon.guidance`; ``options`` are its numbers.
-    ``label``, ``prompt``, ``negative_prompt``, ``guidance_scale``: the condition, as the bundle takes.
+    ``label``, ``prompt``, ``negative_prompt``, ``guidance_scale``: the condition, if the bundle
+    takes it.
     ``temperature`` scales the draw's noise, ``choice_temperature`` that of the confidence (≥ 0).
     ``feather``: pixels over which the returned patch's alpha fades inside the selection, ≥ 0.
 
@@ -106,7 +107,9 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 
 def _whole(name: str, value: int, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise RequestError(f"The {name} must be a whole number from {low} to {high}, not {value!r}.")
+        raise RequestError(
+            f"The {name} must be a whole number from {low} to {high}, not {value!r}."
+        )
 
 
 def _choose(name: str, value: str, known: list[str] | tuple[str, ...]) -> str:

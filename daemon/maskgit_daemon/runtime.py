@@ -51,7 +51,7 @@ class Model:
 
     @property
     def rows_independent(self) -> bool:
-        """Whether jobs may share a batch: not where activations are quantised for all rows at once."""
+        """Whether jobs may share a batch: not where rows share their activations' scale."""
         return self.precision != "int8" or self.bundle.rows_independent
 
     def _run(self, graph: str, outputs: list[str], feeds: dict[str, NDArray[Any]]) -> list[Any]:
@@ -103,9 +103,7 @@ class Model:
 
     def encode_text(self, ids: Tokens) -> tuple[Floats, Floats]:
         """Token ids (B,L) → hidden states (B,L,D) and pooled (B,P)."""
-        hidden, pooled = self._run(
-            "text_encoder", ["text_hidden", "text_pooled"], {"ids": ids}
-        )
+        hidden, pooled = self._run("text_encoder", ["text_hidden", "text_pooled"], {"ids": ids})
         return hidden, pooled
 
 
@@ -134,7 +132,7 @@ def _one_node() -> bytes:
 
 
 def pick_device(wanted: str) -> str:
-    """``cuda`` or ``cpu`` for auto, cuda or cpu; raises :class:`MaskgitError` if CUDA is not there."""
+    """``cuda`` or ``cpu``; raises :class:`MaskgitError` where CUDA is asked for but not there."""
     if wanted not in DEVICES:
         raise MaskgitError(f"There is no device {wanted!r}; choose one of {', '.join(DEVICES)}.")
     if wanted == "cpu":

@@ -20,7 +20,7 @@ from maskgit_daemon.bundle import FORMAT, MANIFEST, PRECISIONS, file_digest, loa
 from maskgit_daemon.errors import MaskgitError
 from maskgit_export.families.base import Source
 from maskgit_export.onnx_graphs import deviation, export_graph, run, torch_outputs
-from maskgit_export.quantise import convert
+from maskgit_export.quantise import convert, store_half
 
 DEFAULT_PRECISIONS = ("fp32", "int8")
 
@@ -30,12 +30,14 @@ def write_bundle(
     target: Path,
     *,
     precisions: Sequence[str] = DEFAULT_PRECISIONS,
+    half_storage: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Export ``source`` to the folder ``target`` and return it.
 
-    fp32 is always written; other precisions only for the graphs where they pay.  Raises
-    :class:`MaskgitError` with one sentence; then ``target`` is as it was before.
+    fp32 is always written (``half_storage``: its weights stored as fp16); other precisions only for
+    the graphs where they pay.  Raises :class:`MaskgitError` with one sentence; then ``target`` is
+    as it was before.
     """
     unknown = set(precisions) - set(PRECISIONS)
     if unknown:
@@ -47,14 +49,20 @@ def write_bundle(
             export_graph(graph, fp32)
             feeds = {key: value.numpy() for key, value in graph.inputs.items()}
             reference = torch_outputs(graph, graph.inputs)
-            graphs[name] = {
-                "fp32": {"file": fp32.name, "deviation": deviation(reference, run(fp32, feeds))}
-            }
+            files = {"fp32": fp32}
             for precision in sorted(set(precisions) - {"fp32"}):
                 path = folder / f"{name}.{precision}.onnx"
                 if convert(fp32, path, name, precision):
-                    found = deviation(reference, run(path, feeds))
-                    graphs[name][precision] = {"file": path.name, "deviation": found}
+                    files[precision] = path
+            if half_storage:
+                store_half(fp32)
+            graphs[name] = {
+                precision: {
+                    "file": path.name,
+                    "deviation": deviation(reference, run(path, feeds)),
+                }
+                for precision, path in files.items()
+            }
         np.save(folder / "codebook.npy", source.codebook.astype(np.float32))
         np.save(folder / "code_colours.npy", code_colours(source))
         for name, content in source.files.items():

@@ -21,7 +21,7 @@ SCALES = (1.0, 0.7, 0.5)
 Pixels = NDArray[np.uint8]
 
 
-class NoPictures(ValueError):
+class NoPicturesError(ValueError):
     """A data folder that holds nothing to train on; the message says what to do."""
 
 
@@ -50,8 +50,11 @@ class PictureFolder:
         ]
         total = np.asarray(areas, np.float64)
         if total.sum() == 0:
-            raise NoPictures(f"No picture is at least {side} pixels on each side; use larger ones.")
-        return total / total.sum()
+            raise NoPicturesError(
+                f"No picture is at least {side} pixels on each side; use larger ones."
+            )
+        chances: NDArray[np.float64] = total / total.sum()
+        return chances
 
 
 def read_categories(folder: Path) -> dict[str, str]:
@@ -74,13 +77,11 @@ def load_folder(
     neither there are none.  Pictures longer than ``max_side`` pixels are shrunk; files that are
     corrupt or have a side below ``min_side`` pixels are skipped and listed.
 
-    Raises :class:`NoPictures` if nothing usable is left.
+    Raises :class:`NoPicturesError` if nothing usable is left.
     """
     table = read_categories(folder)
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    labels = {
-        p: table.get(p.name) or (p.parent.name if p.parent != folder else "") for p in files
-    }
+    labels = {p: table.get(p.name) or (p.parent.name if p.parent != folder else "") for p in files}
     categories = tuple(sorted({label for label in labels.values() if label}))
     pictures: list[Picture] = []
     skipped: list[str] = []
@@ -89,7 +90,13 @@ def load_folder(
             with Image.open(path) as opened:
                 opened.draft("RGB", (max_side, max_side))
                 image = ImageOps.exif_transpose(opened).convert("RGB")
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+        ):
             skipped.append(path.name)
             continue
         if min(image.size) < min_side:
@@ -98,16 +105,19 @@ def load_folder(
         shrink = min(1.0, max_side / max(image.size))
         kept = []
         for scale in scales:
-            size = tuple(max(1, round(side * scale * shrink)) for side in image.size)
+            width, height = (max(1, round(side * scale * shrink)) for side in image.size)
+            size = (width, height)
             if scale == scales[0] or min(size) >= min_side:
                 kept.append(np.asarray(image.resize(size, Image.Resampling.LANCZOS)))
         label = labels[path]
         category = categories.index(label) if label else len(categories)
         pictures.append(Picture(path.name, category, tuple(kept)))
     if skipped:
-        LOG.warning("Skipped %d files that are corrupt or too small: %s …", len(skipped), skipped[:3])
+        LOG.warning(
+            "Skipped %d files that are corrupt or too small: %s …", len(skipped), skipped[:3]
+        )
     if not pictures:
-        raise NoPictures(
+        raise NoPicturesError(
             f"No usable picture in {folder}; give a folder with JPEG, PNG, WebP or TIFF files of at "
             f"least {min_side} × {min_side} pixels."
         )

@@ -58,7 +58,8 @@ def feature_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
 
 
 def adaptive_weight(loss: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
-    """‖∇ loss‖ / ‖∇ adversarial‖ at the decoder's last layer (VQGAN, arXiv 2012.09841, equation 7)."""
+    """‖∇ loss‖ / ‖∇ adversarial‖ at the decoder's last layer (VQGAN, arXiv 2012.09841, eq. 7)."""
     first = torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
     second = torch.autograd.grad(adversarial, last, retain_graph=True)[0].norm()
-    return (first / (second + 1e-6)).clamp(0.0, 1e3).detach()
+    weight: Tensor = (first / (second + 1e-6)).clamp(0.0, 1e3).detach()
+    return weight

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from maskgit_daemon.schedules import masked_share
 from torch import Tensor
+
+from maskgit_daemon.schedules import masked_share
 
 
 def random_masks(

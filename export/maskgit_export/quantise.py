@@ -99,6 +99,28 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def store_half(path: Path) -> None:
+    """Rewrite a graph so that large float32 weights are stored as float16 and cast when it loads.
+
+    The arithmetic stays float32 and ONNX Runtime folds the casts away: half the file, for the
+    price of weights rounded to 11 bits.
+    """
+    model = onnx.load(os.fspath(path))
+    graph = model.graph
+    casts: list[NodeProto] = []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < MIN_WEIGHTS:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    save(model, path)
+
+
 def quantise_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """(I,O) float32 → int8 (I,O) in −127…127 and scales (O): weight ≈ int8 · scale."""
     scales = np.maximum(np.abs(weight).max(0), 1e-12).astype(np.float32) / np.float32(127)

@@ -38,24 +38,25 @@ class ResBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+        out: Tensor = x + self.conv2(F.silu(self.conv1(F.silu(x))))
+        return out
 
 
 class Upsample(nn.Module):
-    """Bilinear ×2, then a 3×3 convolution: interpolation, not pixel shuffle, so no grid is drawn."""
+    """Bilinear ×2, then a 3×3 convolution: interpolation, no pixel shuffle, so no grid is drawn."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(
-            F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        )
+        large = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        out: Tensor = self.conv(large)
+        return out
 
 
 class Encoder(nn.Module):
@@ -105,7 +106,7 @@ class Decoder(nn.Module):
 
 
 class Codebook(nn.Module):
-    """K codes kept as running means of the latents they win (VQ-VAE appendix A.1, arXiv 1711.00937).
+    """K codes, running means of the latents they win (VQ-VAE, arXiv 1711.00937, appendix A.1).
 
     Codes that win far less than their share are moved onto random latents, which splits the busiest
     regions and keeps the whole book in use.

@@ -24,7 +24,14 @@ from maskgit_export.discriminator import (
     random_shift,
 )
 from maskgit_export.losses import reconstruction_loss
-from maskgit_export.run import Clock, learning_rate, load_checkpoint, save_checkpoint, save_grid
+from maskgit_export.run import (
+    Clock,
+    channels_last,
+    learning_rate,
+    load_checkpoint,
+    save_checkpoint,
+    save_grid,
+)
 from maskgit_export.tokenizer import Tokenizer, TokenizerConfig
 from maskgit_export.train_tokenizer import to_tensor
 
@@ -60,7 +67,8 @@ def decoder_loss(
     adversarial = -score.float().mean()
     weight = adaptive_weight(base, adversarial, model.decoder.out.weight)
     matched = feature_loss([w.float() for w in wanted], [f.float() for f in features])
-    return base + plan.adversarial * weight * adversarial + plan.feature * matched
+    total: Tensor = base + plan.adversarial * weight * adversarial + plan.feature * matched
+    return total
 
 
 def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> Path:
@@ -74,10 +82,10 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
     resumed = path.exists()
     state = load_checkpoint(path if resumed else tokenizer)
     config = TokenizerConfig(**state["config"])
-    model = Tokenizer(config).to(memory_format=torch.channels_last)
+    model = channels_last(Tokenizer(config))
     model.load_state_dict(state["model"])
     model.encoder.requires_grad_(False)
-    critic = Discriminator().to(memory_format=torch.channels_last)
+    critic = channels_last(Discriminator())
     maker = torch.optim.Adam(model.decoder.parameters(), lr=plan.rate, betas=(0.5, 0.9))
     judge = torch.optim.Adam(critic.parameters(), lr=plan.critic_rate, betas=(0.5, 0.9))
     clock, step = Clock(plan.minutes), 0

@@ -14,7 +14,14 @@ from tqdm import tqdm
 
 from maskgit_export.data import Pixels, crops, load_folder
 from maskgit_export.losses import reconstruction_loss
-from maskgit_export.run import Clock, learning_rate, load_checkpoint, save_checkpoint, save_grid
+from maskgit_export.run import (
+    Clock,
+    channels_last,
+    learning_rate,
+    load_checkpoint,
+    save_checkpoint,
+    save_grid,
+)
 from maskgit_export.tokenizer import Tokenizer, TokenizerConfig
 
 LOG = logging.getLogger(__name__)
@@ -45,7 +52,7 @@ def to_tensor(pixels: Pixels) -> Tensor:
 def forward(
     model: Tokenizer, image: Tensor, *, quantise: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One pass: output, latents, ids, commitment error.  Gradients pass straight through the code."""
+    """One pass: output, latents, ids, commitment error; gradients pass straight through."""
     latents = model.encoder(image).float()
     ids = model.codebook.nearest(latents.detach())
     if not quantise:
@@ -74,7 +81,7 @@ def train_tokenizer(data: Path, out: Path, config: TokenizerConfig, plan: Tokeni
     out.mkdir(parents=True, exist_ok=True)
     path = out / "tokenizer.pt"
     torch.manual_seed(plan.seed)
-    model = Tokenizer(config).to(memory_format=torch.channels_last)
+    model = channels_last(Tokenizer(config))
     optimiser = torch.optim.AdamW(
         [*model.encoder.parameters(), *model.decoder.parameters()],
         lr=plan.rate,
@@ -131,7 +138,9 @@ def train_tokenizer(data: Path, out: Path, config: TokenizerConfig, plan: Tokeni
                 hits = model.codebook.counts / model.codebook.counts.sum()
                 used = float((-(hits * hits.clamp_min(1e-9).log()).sum()).exp())
             bar.n = min(round(clock.seconds), bar.total)
-            bar.set_postfix(step=step, loss=f"{float(loss):.4f}", psnr=f"{psnr:.2f}", perplexity=f"{used:.0f}")
+            bar.set_postfix(
+                step=step, loss=f"{float(loss):.4f}", psnr=f"{psnr:.2f}", perplexity=f"{used:.0f}"
+            )
         if time.monotonic() - saved > plan.save_seconds:
             save()
             save_grid(out / "reconstructions.png", [image[:8], output[:8].detach()])

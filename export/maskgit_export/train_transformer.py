@@ -15,7 +15,15 @@ from tqdm import tqdm
 
 from maskgit_export.data import PictureFolder, crops, load_folder
 from maskgit_export.masking import random_masks
-from maskgit_export.run import Clock, learning_rate, load_checkpoint, save_checkpoint, save_grid
+from maskgit_export.parallel import average_gradients, join_team, share_clock
+from maskgit_export.run import (
+    Clock,
+    channels_last,
+    learning_rate,
+    load_checkpoint,
+    save_checkpoint,
+    save_grid,
+)
 from maskgit_export.tokenizer import STRIDE, Tokenizer, TokenizerConfig
 from maskgit_export.train_tokenizer import to_tensor
 from maskgit_export.transformer import MaskedTransformer, TransformerConfig
@@ -48,7 +56,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     state = load_checkpoint(path)
     tokenizer = Tokenizer(TokenizerConfig(**state["config"]))
     tokenizer.load_state_dict(state["model"])
-    return tokenizer.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return channels_last(tokenizer.eval().requires_grad_(False))
 
 
 def optimisers(model: MaskedTransformer, plan: TransformerPlan) -> list[torch.optim.Optimizer]:
@@ -76,7 +84,7 @@ def masked_loss(
     smoothing: float = 0.0,
 ) -> Tensor:
     """Cross-entropy in nats per hidden token; logits are computed at hidden places alone."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(tokens.device.type, torch.bfloat16):
         hidden = model.features(tokens.masked_fill(masks, model.config.codes), labels)
         logits = model.head(hidden[masks])
     return F.cross_entropy(logits.float(), tokens[masks], label_smoothing=smoothing)
@@ -156,8 +164,9 @@ def train_transformer(
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / "transformer.pt"
+    team = join_team()
     torch.manual_seed(plan.seed)
-    tokenizer = load_tokenizer(tokenizer_path)
+    tokenizer = load_tokenizer(tokenizer_path).to(team.device)
     folder = load_folder(data)
     categories = folder.categories
     config = TransformerConfig(codes=tokenizer.config.codes, classes=len(categories))
@@ -170,6 +179,7 @@ def train_transformer(
         model.start_from_codebook(tokenizer.codebook.codes)
     else:
         model.load_state_dict(state["model"])
+    model.to(team.device)
     tools = optimisers(model, plan)
     clock, step = Clock(plan.minutes), 0
     if state is not None and source == path:
@@ -177,17 +187,27 @@ def train_transformer(
             tool.load_state_dict(saved_state)
         clock, step = Clock(plan.minutes, state["seconds"]), state["step"]
     peaks = (plan.rate, plan.muon_rate)
-    rng = np.random.default_rng((plan.seed, step))
+    # The grid is drawn alike by the whole team, so that all its steps take equally long.
+    shapes = np.random.default_rng((plan.seed, step))
+    rng = np.random.default_rng((plan.seed, step, team.rank))
     streams = {
         grid: crops(
-            folder, max(1, plan.tokens_per_step // (grid[0] * grid[1])),
-            grid[0] * STRIDE, grid[1] * STRIDE, rng,
+            folder,
+            max(1, plan.tokens_per_step // (grid[0] * grid[1] * team.size)),
+            grid[0] * STRIDE,
+            grid[1] * STRIDE,
+            rng,
         )
         for grid in set(GRIDS)
     }
     held_out = load_folder(validation, scales=(1.0,)) if validation else folder
     check_tokens, _ = validation_windows(tokenizer, held_out, 128)
-    bar = tqdm(total=round(plan.minutes * 60), unit="s", initial=round(clock.seconds))
+    bar = tqdm(
+        total=round(plan.minutes * 60),
+        unit="s",
+        initial=round(clock.seconds),
+        disable=not team.leads,
+    )
     saved, recent = time.monotonic(), 0.0
 
     def save() -> None:
@@ -202,11 +222,12 @@ def train_transformer(
         }
         save_checkpoint(path, state)
 
-    while clock.progress < 1.0:
-        height, width = GRIDS[rng.integers(len(GRIDS))]
+    seconds = clock.seconds
+    while (progress := min(1.0, seconds / (60.0 * plan.minutes))) < 1.0:
+        height, width = GRIDS[shapes.integers(len(GRIDS))]
         pixels, categories_drawn = next(streams[height, width])
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            tokens = tokenizer.encode(to_tensor(pixels))
+        with torch.no_grad(), torch.autocast(team.device.type, torch.bfloat16):
+            tokens = tokenizer.encode(to_tensor(pixels).to(team.device))
         labels = torch.from_numpy(categories_drawn).clamp_max(config.null_label)
         labels[torch.from_numpy(rng.random(len(labels)) < plan.label_dropout)] = config.null_label
         masks = random_masks(
@@ -214,9 +235,11 @@ def train_transformer(
         )
         for tool, peak in zip(tools, peaks, strict=False):
             for group in tool.param_groups:
-                group["lr"] = learning_rate(peak, clock.progress, step, warmup=100)
+                group["lr"] = learning_rate(peak, progress, step, warmup=100)
+        masks, labels = masks.to(team.device), labels.to(team.device)
         loss = masked_loss(model, tokens, masks, labels, smoothing=plan.label_smoothing)
         loss.backward()
+        average_gradients(team, model.parameters())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for tool in tools:
             tool.step()
@@ -226,16 +249,20 @@ def train_transformer(
         if step % 10 == 0:
             bar.n = min(round(clock.seconds), bar.total)
             bar.set_postfix(step=step, loss=f"{recent:.3f}")
-        if time.monotonic() - saved > plan.save_seconds:
+        seconds = share_clock(team, clock.seconds)
+        if team.leads and time.monotonic() - saved > plan.save_seconds:
             save()
             nats = validation_loss(model, check_tokens)
-            bar.write(f"step {step} after {clock.seconds / 60:.1f} min: {nats:.3f} nats on held-out")
+            bar.write(
+                f"step {step} after {clock.seconds / 60:.1f} min: {nats:.3f} nats on held-out"
+            )
             original = tokenizer.decode(check_tokens[:8])
             save_grid(
                 out / "fills.png",
                 [original, sample_fill(model, tokenizer, check_tokens[:8])],
             )
             saved = time.monotonic()
-    save()
+    if team.leads:
+        save()
     bar.close()
     return path

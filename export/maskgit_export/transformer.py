@@ -21,9 +21,9 @@ class TransformerConfig:
 
     codes: int = 1024
     classes: int = 0
-    width: int = 320
-    layers: int = 8
-    heads: int = 5
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
     takes_guidance: bool = False
 
     @property
@@ -71,8 +71,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
-        nn.init.zeros_(self.local.weight)
-        nn.init.zeros_(self.local.bias)
+        for parameter in self.local.parameters():
+            nn.init.zeros_(parameter)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.down.weight)
         nn.init.zeros_(self.down.bias)

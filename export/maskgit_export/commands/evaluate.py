@@ -124,9 +124,9 @@ def tokenizer(
 
 def pictures_or_sentence(read: Any, *arguments: Any, **options: Any) -> Any:
     """``read(*arguments)``, with a folder that holds nothing usable told as one sentence."""
-    from maskgit_export.data import NoPictures
+    from maskgit_export.data import NoPicturesError
 
     try:
         return read(*arguments, **options)
-    except NoPictures as error:
+    except NoPicturesError as error:
         raise MaskgitError(str(error)) from None

@@ -27,6 +27,7 @@ def export() -> None:
 @click.option(
     "--precision", "precisions", multiple=True, default=DEFAULT_PRECISIONS, show_default=True
 )
+@click.option("--half-storage", is_flag=True, help="Store fp32 weights as fp16: half the size.")
 def starter(
     tokenizer: Path,
     transformer: Path,
@@ -34,8 +35,11 @@ def starter(
     name: str,
     overwrite: bool,
     precisions: tuple[str, ...],
+    half_storage: bool,
 ) -> None:
     """The project's own models, as maskgit train writes them."""
     source = read_starter(tokenizer, transformer, name)
-    write_bundle(source, output, precisions=precisions, overwrite=overwrite)
+    write_bundle(
+        source, output, precisions=precisions, half_storage=half_storage, overwrite=overwrite
+    )
     click.echo(output)

@@ -1,0 +1,121 @@
+"""``maskgit refine IMAGE --selection MASK -o OUT``: the daemon's work from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from maskgit_daemon.frame import selection_bounds
+from maskgit_daemon.images import (
+    Picture,
+    check_target,
+    compose,
+    read_picture,
+    read_selection,
+    write_picture,
+)
+from maskgit_refine.client import Client, Result, Step
+from maskgit_refine.launch import connect_or_start
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("image", type=FILE)
+@click.option("--selection", type=FILE, help="8-bit mask, white = make again; default: everything.")
+@click.option("-o", "--out", type=FILE, required=True, help="Result (PNG, TIFF, WebP or BMP).")
+@click.option("--bundle", "--model", default="starter", show_default=True, help="Name or folder.")
+@click.option(
+    "--strength", default=1.0, show_default=True, help="0 keeps all, 1 ignores what is there."
+)
+@click.option("--guidance", default="default", show_default=True, help="How the strokes guide.")
+@click.option("--option", "options", multiple=True, metavar="NAME=NUMBER", help="For the guidance.")
+@click.option("--label", "--class", default=None, help="Class, by name or number.")
+@click.option("--prompt", default=None, help="What to paint, for models that take text.")
+@click.option("--negative-prompt", default=None, help="What not to paint.")
+@click.option("--guidance-scale", type=float, default=None, help="Weight of class or prompt.")
+@click.option("--steps", default=8, show_default=True, help="Decoding steps.")
+@click.option("--schedule", default="cosine", show_default=True, help="Mask schedule.")
+@click.option(
+    "--order", default="confidence", show_default=True, help="confidence, halton, random."
+)
+@click.option("--temperature", default=1.0, show_default=True, help="Of the draw.")
+@click.option("--choice-temperature", default=4.5, show_default=True, help="Of the order.")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same result.")
+@click.option("--variants", default=1, show_default=True, help="How many; saved as OUT-1, OUT-2 …")
+@click.option("--feather", default=0.0, show_default=True, help="Pixels of fade inside the edge.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result's facts as JSON.")
+def refine(
+    image: Path,
+    selection: Path | None,
+    out: Path,
+    options: tuple[str, ...],
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    """Make the selected part of IMAGE again; every byte outside the selection stays."""
+    check_target(out)
+    picture = read_picture(image)
+    width, height = picture.size
+    mask = (
+        read_selection(selection, picture.size)
+        if selection
+        else np.full((height, width), 255, np.uint8)
+    )
+    fields["options"] = dict(_parse_option(option) for option in options)
+    given = {name: value for name, value in fields.items() if value is not None}
+    with connect_or_start() as client:
+        result, origin = run_job(client, picture, mask, given)
+    targets = [out]
+    if len(result.patches) > 1:
+        targets = [out.with_stem(f"{out.stem}-{k + 1}") for k in range(len(result.patches))]
+    for patch, target in zip(result.patches, targets, strict=True):
+        pixels = np.frombuffer(patch.pixels, np.uint8).reshape(patch.height, patch.width, 4)
+        laid = compose(picture, pixels, origin[0] + patch.left, origin[1] + patch.top)
+        write_picture(target, laid)
+        if not as_json:
+            click.echo(target)
+    if as_json:
+        facts = {"files": [str(t) for t in targets], **result.info}
+        click.echo(json.dumps(facts | {"patches": [p.info for p in result.patches]}))
+
+
+def run_job(
+    client: Client,
+    picture: Picture,
+    mask: np.ndarray[Any, np.dtype[np.uint8]],
+    fields: dict[str, Any],
+) -> tuple[Result, tuple[int, int]]:
+    """Plan, send the window, wait; the result and the window's (left, top) in the picture."""
+    bounds = selection_bounds(mask)
+    plan = client.plan(fields["bundle"], bounds, picture.size, fields["strength"])
+    left, top, width, height = plan.window
+    window = picture.window(left, top, width, height)
+    cut = np.ascontiguousarray(mask[top : top + height, left : left + width])
+    job = client.refine(window.tobytes(), cut.tobytes(), width, height, **fields)
+    bar = tqdm(total=fields["steps"], unit="step", leave=False, disable=None)
+    result: Result | None = None
+    for event in job:
+        if isinstance(event, Step):
+            bar.total = event.steps
+            bar.n = event.step
+            bar.refresh()
+        elif isinstance(event, Result):
+            result = event
+    bar.close()
+    if result is None:
+        raise click.ClickException("The job was cancelled; nothing was written.")
+    return result, (left, top)
+
+
+def _parse_option(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not NAME=NUMBER.", param_hint="--option") from None
