@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from maskgit_daemon.errors import MaskgitError
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ SCALES = (1.0, 0.7, 0.5)
 Pixels = NDArray[np.uint8]
 
 
-class NoPicturesError(ValueError):
+class NoPicturesError(MaskgitError):
     """A data folder that holds nothing to train on; the message says what to do."""
 
 

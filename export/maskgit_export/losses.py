@@ -15,9 +15,20 @@ def luma(image: Tensor) -> Tensor:
     return (image * weights).sum(1, keepdim=True)
 
 
-def directional_bands(image: Tensor, levels: int = 3) -> list[Tensor]:
-    """Horizontal, vertical and both diagonal differences (B,4,·,·) of the luma at each octave."""
+def opponent(image: Tensor) -> Tensor:
+    """Luma, blue-yellow and red-cyan (B,3,H,W) of RGB, as Cb and Cr of Rec. 601."""
     grey = luma(image)
+    blue = (image[:, 2:] - grey) * 0.564
+    red = (image[:, :1] - grey) * 0.713
+    return torch.cat([grey, blue, red], 1)
+
+
+def directional_bands(image: Tensor, levels: int = 3) -> list[Tensor]:
+    """Horizontal, vertical and both diagonal differences (B,12,·,·) of :func:`opponent` colours.
+
+    One tensor an octave, the finest first.
+    """
+    grey = opponent(image)
     bands = []
     for level in range(levels):
         across = grey[..., :-1, 1:] - grey[..., :-1, :-1]

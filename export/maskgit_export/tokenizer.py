@@ -25,8 +25,9 @@ class TokenizerConfig:
     width: int = 48
     encoder_blocks: int = 2
     decoder_blocks: int = 3
+    grain: bool = False
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, int | bool]:
         """The config as plain numbers, for a checkpoint."""
         return asdict(self)
 
@@ -56,6 +57,36 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         large = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         out: Tensor = self.conv(large)
+        return out
+
+
+class Grain(nn.Module):
+    """Noise added to features, its strength a 1×1 convolution of the features themselves.
+
+    A decoder that must draw texture out of a handful of codes draws mazes; given noise to shape, it
+    draws grain (StyleGAN, arXiv 1812.04948, section 2, learns a strength per channel; here it also
+    depends on the place).  In training the noise is drawn anew; otherwise it is a fixed plane, so
+    the same tokens give the same picture.  ``side``: the largest feature map, in cells.
+    """
+
+    plane: Tensor
+    PLANES = 8
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(channels, channels, 1)
+        self.copies = channels // self.PLANES
+        for parameter in self.gate.parameters():
+            nn.init.zeros_(parameter)
+        fixed = torch.Generator().manual_seed(side)
+        self.register_buffer("plane", torch.randn(1, self.PLANES, side, side, generator=fixed))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            noise = torch.randn_like(x[:, : self.PLANES])
+        else:
+            noise = self.plane[:, :, : x.shape[2], : x.shape[3]]
+        out: Tensor = x + self.gate(F.silu(x)) * noise.repeat(1, self.copies, 1, 1)
         return out
 
 
@@ -93,15 +124,21 @@ class Decoder(nn.Module):
         self.block2 = ResBlock(w)
         self.up3 = Upsample(w, w // 2)
         self.conv = nn.Conv2d(w // 2, w // 2, 3, padding=1)
+        sizes = ((2 * w, 2), (w, 4), (w // 2, 8)) if config.grain else ()
+        self.grain = nn.ModuleList(Grain(channels, 32 * scale) for channels, scale in sizes)
         self.out = nn.Conv2d(w // 2, 3, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
         x = self.blocks(self.stem(latents))
-        x = self.block1(self.up1(F.silu(x)))
-        x = self.block2(self.up2(F.silu(x)))
-        x = F.silu(self.up3(F.silu(x)))
+        x = self.block1(self._grained(0, self.up1(F.silu(x))))
+        x = self.block2(self._grained(1, self.up2(F.silu(x))))
+        x = F.silu(self._grained(2, self.up3(F.silu(x))))
         x = F.silu(self.conv(x))
         out: Tensor = self.out(x) * 0.5 + 0.5
+        return out
+
+    def _grained(self, level: int, x: Tensor) -> Tensor:
+        out: Tensor = self.grain[level](x) if len(self.grain) else x
         return out
 
 

@@ -7,7 +7,7 @@ trained on them at the same time.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +45,11 @@ class DecoderPlan:
     crop: int = 128
     rate: float = 3e-4
     critic_rate: float = 5e-4
-    gradient: float = 0.25
-    texture: float = 0.5
-    adversarial: float = 0.8
+    gradient: float = 0.0
+    texture: float = 1.0
+    adversarial: float = 0.4
     feature: float = 0.1
-    critic_steps: int = 60
+    critic_steps: int = 150
     seed: int = 1
     save_seconds: float = 120.0
 
@@ -81,9 +81,10 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
     torch.manual_seed(plan.seed)
     resumed = path.exists()
     state = load_checkpoint(path if resumed else tokenizer)
-    config = TokenizerConfig(**state["config"])
+    config = replace(TokenizerConfig(**state["config"]), grain=True)
     model = channels_last(Tokenizer(config))
-    model.load_state_dict(state["model"])
+    # The first half's decoder had no grain; what it lacks starts silent.
+    model.load_state_dict(state["model"], strict=resumed)
     model.encoder.requires_grad_(False)
     critic = channels_last(Discriminator())
     maker = torch.optim.Adam(model.decoder.parameters(), lr=plan.rate, betas=(0.5, 0.9))
