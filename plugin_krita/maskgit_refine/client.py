@@ -56,8 +56,10 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 LOAD_SECONDS = 300.0
 SILENCE_SECONDS = 15.0
+ONE_DAY_MS = 86_400_000
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 10_000
+SILENT = "The daemon does not answer any more; stop it with maskgit daemon --stop and try again."
 FINAL = ("result", "cancelled", "error")
 
 
@@ -239,6 +241,7 @@ class Client:
             self._send(self._outgoing.get())
 
     def _send(self, message: Message) -> None:
+        self._look()
         if self._lost:
             raise LostError(self._lost)
         try:
@@ -248,8 +251,7 @@ class Client:
         try:
             self._socket.send_multipart(frames, zmq.DONTWAIT, copy=False)
         except zmq.Again:
-            self._pump(0.0)
-            raise LostError(self._lost or _lost(self.connection)) from None
+            raise LostError(SILENT) from None
 
     def _forget(self, message_id: int) -> None:
         self._inbox.pop(message_id, None)
@@ -264,10 +266,7 @@ class Client:
             end = self._heard + SILENCE_SECONDS if until is None else until
             left = end - time.monotonic()
             if left <= 0:
-                raise LostError(
-                    "The daemon does not answer any more; stop it with maskgit daemon --stop "
-                    "and try again."
-                )
+                raise LostError(SILENT)
             self._pump(left)
         return self._inbox[message_id].popleft()
 
@@ -279,9 +278,13 @@ class Client:
             with contextlib.suppress(BlockingIOError):
                 self._wake_out.recv(4096)
         self._flush()
+        self._look()
+
+    def _look(self) -> None:
+        """Take in all that has happened, without waiting."""
         # The monitor is asked first and messages are read after it, so that an answer sent right
         # before the daemon ended is not lost.
-        ended = self._ended() if self._monitor in ready else ""
+        ended = self._ended()
         while True:
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT)
@@ -350,7 +353,8 @@ def _connect(
     milliseconds = int(timeout * 1000)
     dealer.setsockopt(zmq.LINGER, 0)
     # A new connection would be a stranger to the daemon: its jobs end with the old one.
-    dealer.setsockopt(zmq.RECONNECT_IVL, -1)
+    # Not "never" (-1): ZeroMQ would then drop what has arrived but is not read yet.
+    dealer.setsockopt(zmq.RECONNECT_IVL, ONE_DAY_MS)
     dealer.setsockopt(zmq.CONNECT_TIMEOUT, milliseconds)
     dealer.setsockopt(zmq.HANDSHAKE_IVL, milliseconds)
     dealer.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)

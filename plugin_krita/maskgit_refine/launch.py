@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Dict, List, Mapping, Optional
 
 from .client import Client, connect
-from .connection import ClientError, NoDaemonError, home_folder, read_launcher
+from .connection import ClientError, NoDaemonError, home_folder, read_connection, read_launcher
 
 START_SECONDS = 30.0
 GRACE_SECONDS = 2.0
@@ -36,18 +36,19 @@ def start_daemon(folder: Optional[Path] = None, options: Optional[List[str]] = N
     """
     home = home_folder() if folder is None else folder
     command = [*read_launcher(home), "daemon", *(options or [])]
+    stale = _session(home)
     with tempfile.TemporaryFile() as said:
         process = _spawn(command, home, said)
         ended: Optional[int] = None
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
-            with contextlib.suppress(NoDaemonError):
-                return connect(home)
-            status = process.poll()
-            if status is not None and ended is None:
-                # Perhaps because another daemon was started at the same moment: look for that one.
-                ended = status
-                until = min(until, time.monotonic() + GRACE_SECONDS)
+            # One that ended found another daemon, perhaps: then that of the file is worth a try.
+            if ended is not None or _session(home) != stale:
+                with contextlib.suppress(NoDaemonError):
+                    return connect(home)
+            if ended is None:
+                ended = process.poll()
+                until = until if ended is None else min(until, time.monotonic() + GRACE_SECONDS)
             time.sleep(LOOK_SECONDS)
         if ended is not None:
             raise ClientError(_last_words(said, ended))
@@ -96,6 +97,14 @@ def _spawn(command: List[str], home: Path, said: IO[bytes]) -> subprocess.Popen[
     # Someone has to take its exit status, or it stays behind as a zombie of this process.
     threading.Thread(target=process.wait, daemon=True).start()
     return process
+
+
+def _session(home: Path) -> str:
+    """The session in the connection file, or an empty text."""
+    try:
+        return read_connection(home).session
+    except NoDaemonError:
+        return ""
 
 
 def _last_words(said: IO[bytes], status: int) -> str:

@@ -50,6 +50,9 @@ class PacedEngine:
         self.cancelled[number].set()
         return True
 
+    def was_cancelled(self, number: int) -> bool:
+        return number in self.cancelled and self.cancelled[number].is_set()
+
     def plan(
         self, bundle: str, bounds: tuple[int, int, int, int], canvas: tuple[int, int], /
     ) -> WindowPlan:

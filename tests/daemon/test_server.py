@@ -470,7 +470,7 @@ def test_a_client_that_goes_away_has_cancelled_its_jobs(
     engine.gate.clear()
     with Client(connection) as leaving:
         assert next(iter(refine(leaving))) == Accepted()
-    assert eventually(lambda: engine.cancelled[1].is_set())
+    assert eventually(lambda: engine.was_cancelled(1))
     engine.gate.set()
     assert isinstance(list(refine(client))[-1], Result)
 
@@ -482,7 +482,7 @@ def test_a_job_whose_events_nobody_wants_any_more_is_cancelled(
     for event in refine(client):
         assert event == Accepted()
         break
-    assert eventually(lambda: engine.cancelled[1].is_set())
+    assert eventually(lambda: engine.was_cancelled(1))
 
 
 def test_a_stopped_server_tells_those_who_wait() -> None:
@@ -495,6 +495,16 @@ def test_a_stopped_server_tells_those_who_wait() -> None:
         with pytest.raises(RefusedError, match="stopped before the job was done") as refused:
             list(job)
         assert refused.value.kind == "stopped"
+
+
+def test_what_was_said_before_the_end_is_read_after_it() -> None:
+    with serving(PacedEngine()) as (_, connection):
+        client = Client(connection)
+        job = refine(client, steps=1)
+        assert eventually(lambda: client._socket.poll(0) != 0)
+    with client:
+        time.sleep(0.1)
+        assert isinstance(list(job)[-1], Result)
 
 
 def running(name: str) -> bool:
