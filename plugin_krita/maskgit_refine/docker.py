@@ -10,7 +10,7 @@ from .qt import QtCore, QtGui, QtWidgets
 from .refiner import Refiner
 from .settings import MAX_SEED, MAX_STEPS, Settings, read_settings, write_settings
 
-PREVIEW_SIZE = 160
+PREVIEW_SIZE = 128
 HINT = "Select a part of a paint layer, then press Refine."
 
 
@@ -55,6 +55,9 @@ class Docker(DockWidget):
         self._progress.setTextVisible(False)
         self._preview = QtWidgets.QLabel()
         self._preview.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
+        # Takes what room is left: asking for its own would make Krita's window grow
+        policy = QtWidgets.QSizePolicy.Policy
+        self._preview.setSizePolicy(policy.Ignored, policy.Ignored)
         self._status = QtWidgets.QLabel(HINT)
         self._status.setObjectName("maskgit_refine_status")
         self._status.setWordWrap(True)
@@ -67,9 +70,9 @@ class Docker(DockWidget):
         column = QtWidgets.QVBoxLayout()
         column.addLayout(form)
         column.addLayout(_row(self._refine, self._cancel))
-        for part in (self._progress, self._status, self._preview):
-            column.addWidget(part)
-        column.addStretch()
+        column.addWidget(self._progress)
+        column.addWidget(self._status)
+        column.addWidget(self._preview, 1)
         body = QtWidgets.QWidget()
         body.setLayout(column)
         self.setWidget(body)

@@ -155,8 +155,10 @@ def add_layer(
     start = 0
     for strip in area.strips():
         end = start + 4 * strip.width * strip.height
-        if not layer.setPixelData(swap_red_blue(pixels[start:end]), *strip):
-            raise PictureError("Krita refused the result's pixels; nothing was changed.")
+        data = swap_red_blue(pixels[start:end])
+        layer.setPixelData(data, *strip)
+        if bytes(layer.pixelData(*strip)) != data:  # its return value differs among Kritas
+            raise PictureError("Krita did not take the result's pixels; nothing was changed.")
         start = end
         yield 0
     yield from _wait_for_strokes(application, target)

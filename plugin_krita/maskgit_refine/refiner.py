@@ -8,7 +8,7 @@ import traceback
 from typing import Any, Optional, Tuple
 
 from . import events
-from .layers import PictureError, Rect, Target, add_layer, find_target, read_window
+from .layers import PictureError, Rect, Target, add_layer, check_target, find_target, read_window
 from .qt import QtCore, QtGui
 from .settings import Settings, read_settings
 from .slices import run_in_slices
@@ -86,6 +86,13 @@ class Refiner(QtCore.QObject):
         job = self._job
         if job is None or event.job != job.number:
             return
+        try:
+            self._handle(job, event)
+        except Exception as error:
+            self._worker.cancel(job.number)
+            self._fail(job, error)
+
+    def _handle(self, job: Job, event: events.Event) -> None:
         if isinstance(event, events.Noted):
             self.said.emit(event.sentence)
         elif isinstance(event, events.Planned):
@@ -114,6 +121,7 @@ class Refiner(QtCore.QObject):
         run_in_slices(reading, send, lambda error: self._fail(job, error))
 
     def _step(self, job: Job, event: events.Stepped) -> None:
+        check_target(self._application, job.target)
         self.said.emit(job.footprint)
         self.stepped.emit(event.step, event.steps)
         if event.preview is not None:

@@ -104,6 +104,7 @@ class Worker(QtCore.QObject):
         selection: bytes,
     ) -> None:
         from .answers import Cancelled, Result, Step
+        from .client import LostError
 
         running = self._connected(
             job,
@@ -133,6 +134,11 @@ class Worker(QtCore.QObject):
                     self.happened.emit(events.Finished(job, pictures, seconds))
                 elif isinstance(event, Cancelled):
                     self.happened.emit(events.Cancelled(job))
+        except LostError as error:
+            raise ClientError(
+                "The daemon ended or fell silent in the middle of the job; nothing was changed, "
+                "try again: it is started anew if need be."
+            ) from error
         finally:
             with self._lock:
                 self._running = None

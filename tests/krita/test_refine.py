@@ -96,4 +96,4 @@ def test_the_status_line_tells_how_many_tokens_may_change(report: Report) -> Non
 def test_no_handler_of_the_plugin_holds_kritas_thread_for_50_ms(report: Report) -> None:
     print("longest handler, ms:", report["handlers_ms"], "event loop gap, ms:", report["gap_ms"])
     assert report["handlers_ms"], "the handlers were seen"
-    assert max(report["handlers_ms"].values()) <= 50
+    assert max(processor for _, processor in report["handlers_ms"].values()) <= 50

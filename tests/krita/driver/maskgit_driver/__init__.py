@@ -25,8 +25,9 @@ class Driver(Extension):
     def __init__(self, parent, task):
         super().__init__(parent)
         self.folder = Path(task["folder"])
-        self.stage = Stage(Krita.instance(), self.folder, task.get("arguments", {}))
-        self.work = getattr(scenarios, task["scenario"])(self.stage)
+        self.task = task
+        self.stage = None
+        self.work = None
         self.until = None
         self.waited = 0.0
 
@@ -34,7 +35,12 @@ class Driver(Extension):
         sys.excepthook = lambda *error: self.finish("".join(traceback.format_exception(*error)))
 
     def createActions(self, window):  # noqa: N802 (Krita calls it so)
-        QTimer.singleShot(400, self.step)
+        QTimer.singleShot(400, self.begin)
+
+    def begin(self):
+        self.stage = Stage(Krita.instance(), self.folder, self.task.get("arguments", {}))
+        self.work = getattr(scenarios, self.task["scenario"])(self.stage)
+        self.step()
 
     def step(self):
         try:
@@ -53,7 +59,7 @@ class Driver(Extension):
         QTimer.singleShot(STEP_MS, self.step)
 
     def finish(self, error):
-        report = dict(self.stage.report, error=error)
+        report = dict(self.stage.report if self.stage else {}, error=error)
         if error:
             probes.screenshot(self.folder / "error.png")
         scratch = self.folder / "report.json.part"

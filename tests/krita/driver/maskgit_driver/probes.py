@@ -3,6 +3,7 @@
 import hashlib
 import sys
 import time
+from pathlib import Path
 
 from PyQt5.QtCore import QTimer
 from PyQt5.QtGui import QGuiApplication
@@ -71,13 +72,37 @@ class Heartbeat:
         return round(self.longest, 1)
 
 
+class FirstTime:
+    """When a condition became true, seen to within 3 ms; ``at`` is None until then."""
+
+    def __init__(self, condition):
+        self.began = time.perf_counter()
+        self.at = None
+        self._condition = condition
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._look)
+        self._timer.start(3)
+
+    def _look(self):
+        if self._condition():
+            self.at = time.perf_counter()
+            self._timer.stop()
+
+    def seconds(self):
+        return self.at - self.began
+
+
 class HandlerTimes:
-    """How long each entry of Krita's thread into the plugin took, in milliseconds."""
+    """How long Krita's thread stays in the plugin at a stretch, by entry point, in milliseconds.
+
+    ``longest``: {entry: [wall clock, of it on the processor]}. On a busy machine the wall clock
+    also counts the time in which other programs had the processor.
+    """
 
     def __init__(self):
         self.longest = {}
         self._depth = 0
-        self._began = 0.0
+        self._began = (0.0, 0.0)
         sys.setprofile(self._trace)
 
     def _trace(self, frame, event, _argument):
@@ -85,14 +110,19 @@ class HandlerTimes:
             return
         if event == "call":
             if self._depth == 0:
-                self._began = time.perf_counter()
+                self._began = (time.perf_counter(), time.thread_time())
             self._depth += 1
         elif self._depth:
             self._depth -= 1
             if self._depth == 0:
-                name = frame.f_code.co_name
-                took = (time.perf_counter() - self._began) * 1000
-                self.longest[name] = round(max(self.longest.get(name, 0.0), took), 2)
+                wall = (time.perf_counter() - self._began[0]) * 1000
+                processor = (time.thread_time() - self._began[1]) * 1000
+                name = f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
+                before = self.longest.get(name, (0.0, 0.0))
+                self.longest[name] = (
+                    round(max(before[0], wall), 2),
+                    round(max(before[1], processor), 2),
+                )
 
     def stop(self):
         sys.setprofile(None)

@@ -208,3 +208,35 @@ def changed_meanwhile(stage):
     document.setModified(False)
     document.close()
     yield from finish("closed")
+
+
+def timed(stage):
+    """For the benchmark: from trigger to the result on the canvas, job after job."""
+    document = stage.open_picture(stage.arguments["picture"])
+    yield settled(document)
+    left, top, width, height = stage.arguments["selection"]
+    stage.select(document, left, top, width, height)
+    yield settled(document)
+    middle = (left + width // 2, top + height // 2, 1, 1)
+    jobs = stage.report["jobs"] = []
+    for number in range(stage.arguments["jobs"] + 1):
+        stage.set_seed(number, steps=8)
+        before = bytes(document.pixelData(*middle))
+        beat, times = probes.Heartbeat(), probes.HandlerTimes()
+        seen = probes.FirstTime(lambda b=before: bytes(document.pixelData(*middle)) != b)
+        stage.trigger()
+        yield lambda s=seen: s.at is not None or not stage.busy()
+        yield lambda s=seen: s.at is not None and not stage.busy()
+        handlers, gap = times.stop(), beat.stop()
+        jobs.append(
+            {
+                "seconds": seen.seconds(),
+                "message": stage.message(),
+                "handlers_ms": handlers,
+                "gap_ms": gap,
+            }
+        )
+        stage.application.action("edit_undo").trigger()
+        yield lambda: not stage.result_layers(document)
+        yield settled(document)
+        yield from pause(0.2)

@@ -26,6 +26,7 @@ class Stage:
         self.folder = folder
         self.arguments = arguments
         self.report = {}
+        application.activeWindow().qwindow().setGeometry(0, 0, 1500, 950)
 
     def window(self):
         return self.application.activeWindow()

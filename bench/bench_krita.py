@@ -1,0 +1,99 @@
+"""What Krita adds: from the trigger to the result on the canvas, less the daemon's own time.
+
+Runs the real Krita under Xvfb with a profile of its own, a first job to warm everything up and then
+the counted ones. Prints a table and, with ``--json FILE``, writes every job's figures.
+
+    python bench/bench_krita.py [PICTURE] [--jobs N] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.krita.launch import Profile, missing_parts  # noqa: E402
+
+CANVAS = (2000, 1500)
+SELECTIONS = {"96×96": (900, 700, 96, 96), "whole canvas": (0, 0, *CANVAS)}
+TIMES = re.compile(r"Done in ([\d.]+) s, ([\d.]+) s of it in the daemon")
+
+
+def measure(profile: Profile, picture: Path, selection: tuple[int, ...], jobs: int) -> list[Any]:
+    """Run the scenario and return its jobs, the warming one left out."""
+    with tempfile.TemporaryDirectory() as output:
+        report = profile.run(
+            "timed", Path(output), picture=str(picture), selection=selection, jobs=jobs
+        )
+    for job in report["jobs"]:
+        found = TIMES.match(job["message"])
+        if found is None:
+            raise SystemExit(f"A job did not succeed: {job['message']}")
+        job["daemon"] = float(found[2])
+        job["added"] = job["seconds"] - job["daemon"]
+    return list(report["jobs"][1:])
+
+
+def row(name: str, jobs: list[Any]) -> dict[str, Any]:
+    """Medians of one selection's jobs; the handlers' and the loop's worst."""
+    handlers = [time for job in jobs for time in job["handlers_ms"].values()]
+    return {
+        "selection": name,
+        "trigger to canvas, s": round(statistics.median(job["seconds"] for job in jobs), 3),
+        "in the daemon, s": round(statistics.median(job["daemon"] for job in jobs), 3),
+        "added by Krita, s": round(statistics.median(job["added"] for job in jobs), 3),
+        "longest handler, ms": max(wall for wall, _ in handlers),
+        "of it on the processor, ms": max(processor for _, processor in handlers),
+        "longest gap, ms": max(job["gap_ms"] for job in jobs),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", nargs="?", type=Path)
+    parser.add_argument("--jobs", type=int, default=9)
+    parser.add_argument("--large-jobs", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    missing = missing_parts()
+    if missing:
+        raise SystemExit(f"Krita cannot be run here: install {', '.join(missing)}.")
+    source = options.picture or min((ROOT / "examples").glob("*.jpg"))
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"
+        with Image.open(source) as photo:
+            ImageOps.fit(photo.convert("RGB"), CANVAS).save(picture)
+        profile = Profile(Path(folder) / "profile")
+        profile.prepare()
+        installed = profile.maskgit("krita", "install")
+        if installed.returncode:
+            raise SystemExit(installed.stderr)
+        profile.run("nothing", Path(folder) / "warm")
+        measured: dict[str, list[Any]] = {}
+        try:
+            for name, selection in SELECTIONS.items():
+                jobs = options.jobs if name == "96×96" else options.large_jobs
+                if jobs:
+                    measured[name] = measure(profile, picture, selection, jobs)
+        finally:
+            profile.maskgit("daemon", "--stop")
+    for name, jobs in measured.items():
+        for key, value in row(name, jobs).items():
+            print(f"{key:<28} {value}")
+        print()
+    if options.json:
+        options.json.write_text(json.dumps(measured, indent=1))
+
+
+if __name__ == "__main__":
+    main()
