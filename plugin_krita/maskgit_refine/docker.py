@@ -44,6 +44,8 @@ class Docker(DockWidget):
         self._seed.setValue(settings.seed)
         self._random = QtWidgets.QCheckBox("random")
         self._random.setChecked(settings.random_seed)
+        self._previews = QtWidgets.QCheckBox("show each step (slower)")
+        self._previews.setChecked(settings.preview)
         self._bundle = settings.bundle
 
         self._refine = QtWidgets.QPushButton("Refine")
@@ -66,6 +68,7 @@ class Docker(DockWidget):
         form = QtWidgets.QFormLayout()
         form.addRow("Strength", strength)
         form.addRow("Steps", self._steps)
+        form.addRow("", self._previews)
         form.addRow("Seed", _row(self._seed, self._random))
         column = QtWidgets.QVBoxLayout()
         column.addLayout(form)
@@ -81,6 +84,7 @@ class Docker(DockWidget):
         self._steps.valueChanged.connect(self._store)
         self._seed.valueChanged.connect(self._store)
         self._random.toggled.connect(self._store)
+        self._previews.toggled.connect(self._store)
         self._refine.clicked.connect(self._refiner.start)
         self._cancel.clicked.connect(self._refiner.cancel)
         self._show(settings)
@@ -91,6 +95,7 @@ class Docker(DockWidget):
             steps=self._steps.value(),
             seed=self._seed.value(),
             random_seed=self._random.isChecked(),
+            preview=self._previews.isChecked(),
             bundle=self._bundle,
         )
         self._show(settings)

@@ -11,12 +11,16 @@ MAX_SEED = 2**31 - 1
 
 
 class Settings(NamedTuple):
-    """``strength`` 0…1; ``steps`` 1…256; ``seed`` 0…2³¹−1, used unless ``random_seed``."""
+    """``strength`` 0…1; ``steps`` 1…256; ``seed`` 0…2³¹−1, used unless ``random_seed``.
+
+    ``preview``: show every step, which takes the decoder's time once more for each.
+    """
 
     strength: float = 1.0
     steps: int = 8
     seed: int = 0
     random_seed: bool = True
+    preview: bool = False
     bundle: str = "starter"
 
     def next_seed(self) -> int:
@@ -43,6 +47,7 @@ def read_settings(application: Any) -> Settings:
         steps=int(number("steps", default.steps, 1, MAX_STEPS)),
         seed=int(number("seed", default.seed, 0, MAX_SEED)),
         random_seed=stored("random_seed", default.random_seed) == "True",
+        preview=stored("preview", default.preview) == "True",
         bundle=stored("bundle", default.bundle) or default.bundle,
     )
 

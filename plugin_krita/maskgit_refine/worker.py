@@ -116,7 +116,7 @@ class Worker(QtCore.QObject):
                 strength=settings.strength,
                 steps=settings.steps,
                 seed=seed,
-                preview=True,
+                preview=settings.preview,
             ),
         )
         with self._lock:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 from tests.krita.launch import Profile, missing_parts
 
-PHOTO = Path(__file__).parents[2] / "examples" / "meadow.jpg"
+PHOTO = Path(__file__).parents[2] / "examples" / "mountain.jpg"
 OUTPUT = Path(__file__).parents[2] / "out" / "krita"
 MANDATORY = os.environ.get("CI") == "true" or os.environ.get("MASKGIT_KRITA") == "1"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -46,16 +46,14 @@ wheel_option = click.option(
 )
 
 
-class PythonVersion(click.ParamType):
-    """A Python version such as 3.11, as (3, 11)."""
-
-    name = "X.Y"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
-        parts = value.split(".") if isinstance(value, str) else []
-        if len(parts) != 2 or not all(part.isdigit() for part in parts) or parts[0] != "3":
-            self.fail(f"{value!r} is not a version such as 3.11", param, ctx)
-        return 3, int(parts[1])
+def _versions(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[int, int], ...]:
+    """Python versions such as 3.11, as (3, 11)."""
+    for value in values:
+        if re.fullmatch(r"3\.\d{1,3}", value) is None:
+            raise click.BadParameter(f"{value!r} is not a version such as 3.11", ctx, param)
+    return tuple((3, int(value[2:])) for value in values)
 
 
 @click.group()
@@ -71,7 +69,8 @@ def krita() -> None:
     "--python-version",
     "pythons",
     multiple=True,
-    type=PythonVersion(),
+    metavar="X.Y",
+    callback=_versions,
     help="Python inside Krita; found out if not given, and else all that Kritas have are served.",
 )
 @wheel_option
@@ -99,7 +98,14 @@ def install(
 
 @krita.command()
 @click.option("-o", "--output", type=FILE, default="maskgit_refine.zip", show_default=True)
-@click.option("--python-version", "pythons", multiple=True, type=PythonVersion())
+@click.option(
+    "--python-version",
+    "pythons",
+    multiple=True,
+    metavar="X.Y",
+    callback=_versions,
+    help="Python inside Krita (default: all that Kritas have).",
+)
 @click.option(
     "--system",
     "systems",
@@ -152,7 +158,7 @@ def doctor(flatpak: bool, data_dir: Path | None, settings: Path | None, as_json:
 @click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
 def run(profile: Path | None, wheels: tuple[Path, ...], files: tuple[Path, ...]) -> None:
     """Open Krita with the plugin enabled and the daemon running; returns when Krita ends."""
-    from maskgit_refine.launch import clean_environment, open_client
+    from maskgit_refine.launch import clean_environment, connect_or_start
 
     program = shutil.which("krita")
     if program is None:
@@ -169,7 +175,7 @@ def run(profile: Path | None, wheels: tuple[Path, ...], files: tuple[Path, ...])
     with tempfile.TemporaryDirectory() as folder:
         install_plugin(places, wheels or fetch_wheels(Path(folder), pythons, (this_machine(),)))
     write_launcher(home_folder())
-    with open_client() as client:
+    with connect_or_start() as client:
         click.echo(f"The daemon runs as process {client.connection.pid}.")
     environment["MASKGIT_HOME"] = str(home_folder())
     ended = subprocess.run([program, "--nosplash", *map(str, files)], env=environment, check=False)

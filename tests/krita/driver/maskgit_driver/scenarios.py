@@ -138,7 +138,7 @@ def interrupted(stage):
     report = stage.report
     report["before"] = probes.describe(document)
 
-    stage.set_seed(1, steps=200)
+    stage.set_seed(1, steps=200, preview=True)
     stage.trigger()
     yield lambda: stage.step() >= 2
     stage.picture("running.png")

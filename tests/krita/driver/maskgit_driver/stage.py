@@ -47,8 +47,9 @@ class Stage:
     def picture(self, name):
         probes.screenshot(self.folder / name)
 
-    def set_seed(self, seed, steps=8):
-        for key, value in (("seed", seed), ("random_seed", False), ("steps", steps)):
+    def set_seed(self, seed, steps=8, preview=False):
+        values = {"seed": seed, "random_seed": False, "steps": steps, "preview": preview}
+        for key, value in values.items():
             self.application.writeSetting("maskgit_refine", key, str(value))
 
     def open_picture(self, path, name="picture"):
