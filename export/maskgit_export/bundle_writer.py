@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from maskgit_daemon.bundle import FORMAT, MANIFEST, PRECISIONS, file_digest, load_bundle
 from maskgit_daemon.errors import MaskgitError
@@ -103,21 +104,25 @@ def write_manifest(folder: Path, source: Source, graphs: dict[str, dict[str, Any
 
 
 @torch.no_grad()
-def code_colours(source: Source, batch_pixels: int = 1 << 20) -> NDArray[np.float32]:
-    """The colour of each code, (K,3) float32 in [0,1]: its constant grid decoded and averaged.
+def code_colours(source: Source, batch: int = 256) -> NDArray[np.float32]:
+    """The colour of each code, (K,3) float32 in [0,1]: an endless grid of it decoded and averaged.
 
-    Only the middle half of each side counts, away from the border's padding.
+    One token with every convolution padded by repetition is exactly that: each layer of an endless
+    constant grid is constant too.
     """
-    side = source.colour_grid
-    batch = max(1, batch_pixels // (side * source.stride) ** 2)
+    decoder = source.graphs["decoder"].module
+    layers = [m for m in decoder.modules() if isinstance(m, nn.Conv2d)]
+    modes = [layer.padding_mode for layer in layers]
     parts = []
-    for start in range(0, source.codes, batch):
-        codes = torch.arange(start, min(start + batch, source.codes))
-        image = source.decode(codes[:, None, None].expand(-1, side, side).contiguous())
-        cut = image.shape[-1] // 4
-        parts.append(
-            image[..., cut : image.shape[-1] - cut, cut : image.shape[-1] - cut].mean((2, 3))
-        )
+    try:
+        for layer in layers:
+            layer.padding_mode = "replicate"
+        for start in range(0, source.codes, batch):
+            tokens = torch.arange(start, min(start + batch, source.codes))[:, None, None]
+            parts.append(decoder(tokens).mean((2, 3)))
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.padding_mode = mode
     colours: NDArray[np.float32] = torch.cat(parts).clamp(0, 1).float().numpy()
     return colours
 

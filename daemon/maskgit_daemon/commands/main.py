@@ -27,7 +27,10 @@ COMMANDS = {
         "Judge models with numbers and plots.",
     ),
 }
-NEEDS = {"torch": "export", "onnx": "export", "scipy": "evaluate", "matplotlib": "evaluate"}
+NEEDS = {
+    **dict.fromkeys(("torch", "onnx", "onnxscript", "msgpack", "safetensors", "httpx"), "export"),
+    **dict.fromkeys(("scipy", "matplotlib"), "evaluate"),
+}
 
 
 class LazyGroup(click.Group):

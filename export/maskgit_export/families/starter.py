@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from maskgit_export.families.base import Graph, Source
+from maskgit_export.families.base import Graph, Source, bundle_graphs
 from maskgit_export.families.reading import CheckpointError, fill, load_torch
 from maskgit_export.tokenizer import STRIDE, Tokenizer, TokenizerConfig
 from maskgit_export.transformer import MaskedTransformer, TransformerConfig
@@ -19,28 +19,6 @@ LICENCE = "CC-BY-SA-4.0"
 ORIGIN = "trained by maskgit train; see the credits beside the weights"
 
 Model = TypeVar("Model", bound=nn.Module)
-
-
-class Encode(nn.Module):
-    """image float32 (B,3,H,W) in [0,1] → tokens int64 (B,h,w)."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__()
-        self.tokenizer = tokenizer
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.tokenizer.encode(image)
-
-
-class Decode(nn.Module):
-    """tokens int64 (B,h,w) → image float32 (B,3,H,W), not clamped."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__()
-        self.tokenizer = tokenizer
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.tokenizer.decode(tokens)
 
 
 class Unconditional(nn.Module):
@@ -77,7 +55,7 @@ def read_model(
     return model.eval(), state
 
 
-def read_starter(tokenizer: Path, transformer: Path, name: str = "starter") -> Source:
+def read(tokenizer: Path, transformer: Path, name: str = "starter") -> Source:
     """The checkpoints ``tokenizer.pt`` and ``transformer.pt`` as a source for a bundle."""
     vq, _ = read_model(tokenizer, "tokenizer", lambda c: Tokenizer(TokenizerConfig(**c)))
     net, state = read_model(
@@ -106,33 +84,23 @@ def read_starter(tokenizer: Path, transformer: Path, name: str = "starter") -> S
         codes=vq.config.codes,
         grid_min=GRID_MIN,
         grid_max=GRID_MAX,
-        graphs={
-            "encoder": Graph(
-                Encode(vq),
-                {"image": torch.rand(2, 3, 72, 80)},
-                ("tokens",),
-                {"image": {0: "B", 2: "8*h", 3: "8*w"}},
-            ),
-            "transformer": Graph(
+        graphs=bundle_graphs(
+            vq,
+            Graph(
                 net if labels else Unconditional(net),
                 inputs,
                 ("logits",),
                 {name: axes[name] for name in inputs},
             ),
-            "decoder": Graph(
-                Decode(vq),
-                {"tokens": tokens % vq.config.codes},
-                ("image",),
-                {"tokens": axes["tokens"]},
-            ),
-        },
+            codes=vq.config.codes,
+            stride=STRIDE,
+            example=(9, 10),
+        ),
         codebook=vq.codebook.codes.numpy(),
-        decode=vq.decode,
         condition={"kind": "class", "labels": labels, "null_label": net.config.null_label}
         if labels
         else {"kind": "none"},
         licence=LICENCE,
         origin=ORIGIN,
-        colour_grid=8,
         takes_guidance_tokens=net.config.takes_guidance,
     )
