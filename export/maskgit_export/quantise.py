@@ -12,6 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
+from maskgit_export.halve import to_fp16
+
 INT8_GRAPHS = frozenset({"transformer", "text_encoder"})
 """Graphs made of matrix products; convolutions are no faster in int8 in ONNX Runtime."""
 MIN_WEIGHTS = 4096
@@ -25,6 +27,11 @@ def convert(fp32: Path, path: Path, name: str, precision: str) -> bool:
     """Write the graph ``fp32`` in ``precision`` to ``path``; False where it does not pay."""
     if precision == "int8" and name in INT8_GRAPHS:
         save(to_int8(onnx.load(os.fspath(fp32))), path)
+        return True
+    if precision == "fp16":
+        # The nearest code is searched in float32: rounding there would change tokens.
+        exact = ("MatMul",) if name == "encoder" else ()
+        save(to_fp16(onnx.load(os.fspath(fp32)), exact=exact), path)
         return True
     return False
 
