@@ -72,7 +72,7 @@ class State:
     ``tokens`` (h,w) with the mask id where unknown; ``at_start``: how many were unknown at first;
     ``sampled`` (h,w): the last pass's complete sample; ``log_probability`` (h·w,) float32: of each
     token when it was last drawn, 0 where it was given; ``confidence`` (h·w,) float32: what the last
-    ranking went by, +inf where known.
+    ranking went by, +inf where known; ``notes``: the guide's, from the first pass.
     """
 
     tokens: Tokens
@@ -81,6 +81,7 @@ class State:
     sampled: Tokens | None
     log_probability: NDArray[np.float32]
     confidence: NDArray[np.float32] | None = None
+    notes: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +140,7 @@ def begin(job: DecodeJob) -> State:
 def view_of(job: DecodeJob, state: State) -> View:
     """What the guide may see of ``state``."""
     cells = np.flatnonzero(state.tokens == job.codes)
-    return View(state.tokens, cells, job.codes, state.step, job.steps, state.sampled)
+    return View(state.tokens, cells, job.codes, state.step, job.steps, state.sampled, state.notes)
 
 
 def unsure(job: DecodeJob, state: State) -> NDArray[np.int64]:
@@ -161,6 +162,8 @@ def advance(job: DecodeJob, state: State, logits: Logits) -> State:
     cells = view.cells
     own = logits.reshape(-1, logits.shape[-1])[cells, : job.codes]
     guide = job.guide or NEUTRAL
+    if state.step == job.start_step:
+        view = replace(view, notes=guide.note(view, own))
     guided = guide.steer(view, own)
     drawn = draw(guided, job, state.step, cells)
     log_probability = state.log_probability.copy()
@@ -183,6 +186,7 @@ def advance(job: DecodeJob, state: State, logits: Logits) -> State:
         sampled=sampled,
         log_probability=log_probability,
         confidence=confidence,
+        notes=view.notes,
     )
 
 

@@ -19,9 +19,9 @@ from maskgit_daemon.decode import Ask, DecodeJob, decode
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.events import Patch, Step
 from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds, to_float
-from maskgit_daemon.guidance import Painted, make_guide
+from maskgit_daemon.guidance import Painted, find_method, make_guide
 from maskgit_daemon.noise import SeededNoise
-from maskgit_daemon.paste import crop, feathered, match_border
+from maskgit_daemon.paste import crop, feathered, match_border, toward_strokes
 from maskgit_daemon.patch import MIN_MARGIN, Rect
 from maskgit_daemon.request import Mask, Pixels, RefineRequest
 from maskgit_daemon.runtime import Conditioning, Model
@@ -59,13 +59,14 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
     :class:`RequestError` before the first yield if the bundle cannot do what is asked.
     """
     rows = condition_rows(model, request)
+    find_method(request.guidance)
     if request.strength == 0.0:
         return [_untouched(request)] * request.variants
     frame, scale = lay_frame(request.pixels, request.selection, model.bundle)
     tiles = [] if scale == 1.0 else _tiles(request.selection, model)
     total = request.steps * (1 + len(tiles))
     tokens = yield from _decode_pass(model, request, frame, rows, (0, total))
-    pictures = [match_border(_pixels(model, t), frame) for t in tokens]
+    pictures = [_picture(model, request, frame, t) for t in tokens]
     if scale == 1.0:
         return [
             _patch(request, frame, picture, grid, variant, _inside(request, frame))
@@ -253,6 +254,13 @@ def _tiles(selection: Mask, model: Model) -> list[tuple[Rect, Mask, Mask]]:
     return tiles
 
 
+def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens) -> Floats:
+    """What ``tokens`` show, (H,W,3), made to fit its border and, if wanted, the strokes."""
+    picture = match_border(_pixels(model, tokens), frame, request.strength)
+    amount = find_method(request.guidance).repaint(request.strength)
+    return toward_strokes(picture, frame, amount, model.bundle.stride)
+
+
 def _paint(request: RefineRequest, frame: Frame, picture: Floats) -> Floats:
     """The window (H,W,4) float32 at native size with the coarse ``picture`` in the selection."""
     bounds = selection_bounds(request.selection)
@@ -281,7 +289,7 @@ def _preview(
 ) -> Patch | None:
     if ask.sampled is None:
         return None
-    picture = match_border(_pixels(model, ask.sampled), frame)
+    picture = _picture(model, request, frame, ask.sampled)
     return _patch(request, frame, picture, ask.sampled, variant, _inside(request, frame))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,12 @@ from maskgit_daemon.guidance.experts import (
     code_distances,
     colour_distances,
 )
-from maskgit_daemon.guidance.local_colour import LocalColourGuide, blur_twice
+from maskgit_daemon.guidance.local_colour import (
+    LocalColourGuide,
+    blur_twice,
+    expected_colours,
+    tilt,
+)
 from maskgit_daemon.guidance.release import ReleaseGuide, released
 from maskgit_daemon.noise import SeededNoise
 
@@ -74,16 +80,21 @@ class TestTheEndsOfTheStrength:
         assert np.array_equal(run(painted, guide), run(painted, None))
         assert may_change(name, 1.0, painted.footprint) == np.count_nonzero(painted.footprint)
 
-    @pytest.mark.parametrize("kind", [CodeDistanceGuide, ColourGuide, LocalColourGuide])
+    @pytest.mark.parametrize("kind", [CodeDistanceGuide, ColourGuide])
     def test_a_pull_of_zero_changes_no_draw(self, kind):
         painted = paint()
         table = bundle().codebook if kind is CodeDistanceGuide else bundle().code_colours
         assert np.array_equal(run(painted, kind(painted, table, 0.0)), run(painted, None))
 
-    @pytest.mark.parametrize("name", ["default", "colour", "code-distance", "local-colour"])
+    @pytest.mark.parametrize("name", ["default", *(n for n in OURS if n != "none")])
     def test_near_zero_the_strokes_own_colours_come_out(self, name):
         painted = paint()
-        result = run(painted, make_guide(name, bundle(), painted, 1e-4, {"pull": 1e6}))
+        options = {"release": 1.0} if name in ("default", "local-colour") else {}
+        result = run(painted, make_guide(name, bundle(), painted, 1e-4, options))
+        if name == "sdedit":
+            result[released(painted.footprint, 1e-4)] = painted.tokens[
+                released(painted.footprint, 1e-4)
+            ]
         inside = painted.footprint
         off = bundle().code_colours[result[inside]] - painted.colours[inside]
         assert np.abs(off).max() < 1e-3
@@ -97,7 +108,7 @@ class TestProductsOfExperts:
     @given(
         seed=st.integers(0, 1000),
         pulls=st.lists(st.floats(0, 1e4), min_size=2, max_size=2).map(sorted),
-        kind=st.sampled_from([CodeDistanceGuide, ColourGuide, LocalColourGuide]),
+        kind=st.sampled_from([CodeDistanceGuide, ColourGuide]),
     )
     @settings(max_examples=60, deadline=None)
     def test_a_stronger_pull_never_raises_the_expected_distance(self, seed, pulls, kind):
@@ -130,29 +141,53 @@ class TestProductsOfExperts:
         for guide in (
             CodeDistanceGuide(painted, bundle().codebook, 3.0),
             ColourGuide(painted, bundle().code_colours, 3.0),
-            LocalColourGuide(painted, bundle().code_colours, 3.0),
+            LocalColourGuide(painted, bundle().code_colours, 0.5, 0.01),
         ):
-            assert not np.array_equal(guide.steer(view, own), before)
+            seen = replace(view, notes=guide.note(view, own))
+            assert not np.array_equal(guide.steer(seen, own), before)
             assert np.array_equal(own, before)
 
 
 class TestLocalColour:
+    @given(seed=st.integers(0, 1000), tolerance=st.floats(0.003, 1.0))
+    @settings(max_examples=40, deadline=None)
+    def test_the_tilt_solves_its_equation(self, seed, tolerance):
+        rng = np.random.default_rng(seed)
+        colours = rng.random((CODES * 4, 3)).astype(np.float32)
+        logits = rng.normal(0, 2, (5, CODES * 4)).astype(np.float32)
+        target = rng.uniform(0.3, 0.7, (5, 3)).astype(np.float32)
+        theta = tilt(logits, colours, target, tolerance)
+        mean = expected_colours(logits + theta @ colours.T, colours)
+        assert np.abs(mean - target + tolerance * theta).max() < 0.01
+
+    def test_the_strength_moves_the_expected_colour_from_the_strokes_to_the_models(self):
+        painted = paint()
+        rng = np.random.default_rng(3)
+        colours = rng.random((400, 3)).astype(np.float32)
+        view = view_of(job := DecodeJob(np.where(painted.footprint, 400, 0), 400), begin(job))
+        own = rng.normal(0, 2, (len(view.cells), 400)).astype(np.float32)
+        stroke = painted.colours.reshape(-1, 3)[view.cells]
+        free = expected_colours(own, colours)
+        far = []
+        for strength in np.linspace(0.05, 0.95, 10):
+            guide = LocalColourGuide(painted, colours, strength, 0.01, 0.0)
+            seen = replace(view, notes=guide.note(view, own))
+            mean = expected_colours(guide.steer(seen, own), colours)
+            far.append(np.linalg.norm(mean - stroke, axis=-1).mean())
+        assert far == sorted(far)
+        assert far[0] < 0.2 * np.linalg.norm(free - stroke, axis=-1).mean()
+
     def test_a_placed_token_that_is_too_light_asks_its_neighbours_to_be_darker(self):
-        painted = paint(height=7, width=7)
-        painted = Painted(
-            painted.tokens,
-            np.full((7, 7, 3), 0.5, np.float32),
-            np.ones((7, 7), bool),
-            painted.known,
-        )
-        tables = bundle(code_colours=np.linspace(0, 1, CODES * 3).reshape(CODES, 3))
+        everywhere, grey = np.ones((7, 7), bool), np.full((7, 7, 3), 0.5, np.float32)
         tokens = np.full((7, 7), CODES)
+        painted = Painted(tokens * 0, grey, everywhere, tokens * 0)
         tokens[3, 3] = CODES - 1
+        colours = np.linspace(0, 1, CODES, dtype=np.float32)[:, None].repeat(3, 1)
+        guide = LocalColourGuide(painted, colours, 0.5, 0.01)
         view = view_of(job := DecodeJob(tokens, CODES), begin(job))
-        guide = LocalColourGuide(painted, tables.code_colours.astype(np.float32), 1.0)
-        target = guide.targets(view)[..., 0]
-        assert (target[2:5, 2:5].ravel()[[0, 1, 3, 5, 7]] < 0.5).all()
+        target = guide.targets(replace(view, notes=grey))[..., 0]
         assert target[3, 2] < target[3, 1] < 0.5
+        assert target[2, 2] < 0.5
         assert target[0, 0] == pytest.approx(0.5)
 
     def test_the_blur_is_applied_twice_and_keeps_the_sum_inside(self):

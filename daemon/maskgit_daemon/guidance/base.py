@@ -19,7 +19,8 @@ class View:
 
     ``tokens`` (h,w) int64, ``codes`` where not known; ``cells`` (n,) the flat indices of those,
     ascending; ``step`` of ``steps`` as the schedule counts them, from 0; ``sampled`` (h,w) int64
-    the complete sample of the previous pass, None before the first.
+    the complete sample of the previous pass, None before the first; ``notes``: what the guide's
+    :meth:`Guide.note` said in the first pass.
     """
 
     tokens: Tokens
@@ -28,6 +29,7 @@ class View:
     step: int
     steps: int
     sampled: Tokens | None
+    notes: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,10 @@ class Guide:
 
     def beside(self, view: View) -> Tokens | None:
         """The network's ``guidance_tokens`` (h,w), −1 where none; None if it takes none."""
+        return None
+
+    def note(self, view: View, logits: Logits) -> NDArray[np.float32] | None:
+        """What to remember of the first pass's own logits (n,K), for every :meth:`steer`."""
         return None
 
     def steer(self, view: View, logits: Logits) -> Logits:

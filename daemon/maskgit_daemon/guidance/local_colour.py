@@ -1,17 +1,24 @@
-"""Local colour: the average colour of a neighbourhood follows the stroke, each token stays free.
+"""Local colour: the average colour goes from the strokes' to the model's own, tokens stay free.
 
-Write r_k for the colour of the code at cell k minus the stroke's colour there.  The product of
-experts is exp(−λ Σ_j ‖Σ_k w_jk r_k‖²), w a small blur over the grid: it asks nothing of a single
-token, only that neighbours make up for one another.  With H = wᵀw its conditional for one cell i is
-again a Gaussian in that cell's colour, centred on r_i = −(Σ_{k≠i} H_ik r_k) / H_ii.  A pass draws
-many cells at once, so each unknown cell takes only its share of the correction that the placed ones
-call for:
+At strength s the colour to aim at is, at every cell j of the footprint,
 
-    r*_i = −(H r_placed)_i / (H 1_unknown)_i,      L'[c] = L[c] − λ_t · ‖C_c − stroke_i − r*_i‖².
+    m_j = stroke_j + s · (E_j − stroke_j),
 
-Light texture is thus answered by dark texture beside it instead of being forbidden, which is what
-keeps a flat stroke from coming out flat.  At low strength, where the stroke is to be kept, a share
-of its tokens is held as in :mod:`maskgit_daemon.guidance.release`, nested in the same order.
+E_j being the mean code colour that the model itself expects there in the first pass.  Of all
+distributions over codes with a given mean colour, the one nearest to the model's (least
+Kullback-Leibler divergence) is the model's tilted by a linear function of the code's colour C_c:
+
+    L'[c] = L[c] + θ_j · C_c,      θ_j from  E_θ[C] − m_j + ε θ_j = 0  (Newton's method).
+
+So the average is steered and nothing else: a light token is as welcome as a dark one, and a flat
+stroke need not come out flat.  ε(s) = ``tolerance`` · s/(1−s) is how much the model may object; at
+s = 1 it is infinite and θ = 0.  What placed tokens missed is asked of the ones still unknown near
+them: with r the placed tokens' colour minus m, H two passes of a small blur over the grid and 1_u
+the unknown cells, m_j is moved by −(H r)_j / (H 1_u)_j.
+
+A mean says nothing of a single token, and near s = 0 the strokes themselves are wanted.  There the
+spread shrinks, by a product of experts −λ ‖C_c − m_j‖², λ(s) = ``shrink`` · max(0, h/s − 1), and
+below s = h a share of the stroke's tokens is held, as in :mod:`maskgit_daemon.guidance.release`.
 """
 
 from __future__ import annotations
@@ -22,15 +29,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskgit_daemon.guidance.base import Guide, Logits, Tokens, View
-from maskgit_daemon.guidance.experts import annealed, colour_distances
+from maskgit_daemon.guidance.experts import colour_distances
 from maskgit_daemon.guidance.painted import Painted
 from maskgit_daemon.guidance.release import hold_all_but, released
 
+Floats = NDArray[np.float32]
+
 # One cell's weight after blurring twice with (¼, ½, ¼) along each axis.
 _TAPS = np.array([1, 4, 6, 4, 1], np.float32) / np.float32(16)
+_NEWTON_STEPS = 5
+_LONGEST_STEP, _LARGEST_TILT = 8.0, 40.0  # keep exp within float32
 
 
-def blur_twice(field: NDArray[np.float32]) -> NDArray[np.float32]:
+def blur_twice(field: Floats) -> Floats:
     """H applied to (h,w,d) float32: (1,4,6,4,1)/16 along rows and columns, zero outside."""
     height, width = field.shape[:2]
     padded = np.pad(field, ((2, 2), (2, 2), (0, 0)))
@@ -43,18 +54,50 @@ def blur_twice(field: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
+def expected_colours(logits: Logits, code_colours: Floats) -> Floats:
+    """(n,3) float32: the mean colour of softmax(logits (n,K)) over code colours (K,3)."""
+    weight = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(weight @ code_colours / weight.sum(-1, keepdims=True), np.float32)
+
+
+def tilt(logits: Logits, code_colours: Floats, target: Floats, tolerance: float) -> Floats:
+    """θ (n,3) float32 with E_θ[C] − target + tolerance · θ = 0 for logits (n,K), target (n,3)."""
+    base = logits - logits.max(-1, keepdims=True)
+    pairs = code_colours[:, [0, 0, 0, 1, 1, 2]] * code_colours[:, [0, 1, 2, 1, 2, 2]]
+    moments = np.hstack([np.ones((len(code_colours), 1), np.float32), code_colours, pairs])
+    theta = np.zeros(target.shape, np.float32)
+    ridge = np.float32(tolerance + 1e-4) * np.eye(3, dtype=np.float32)
+    for _ in range(_NEWTON_STEPS):
+        sums = np.exp(base + theta @ code_colours.T) @ moments
+        sums /= sums[:, :1]
+        mean = sums[:, 1:4]
+        square = sums[:, 4:][:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
+        spread = square - mean[:, :, None] * mean[:, None]
+        gradient = mean - target + np.float32(tolerance) * theta
+        step = np.linalg.solve(spread + ridge, gradient[..., None])[..., 0]
+        theta = _shorten(theta - _shorten(step, _LONGEST_STEP), _LARGEST_TILT)
+    return theta
+
+
+def _shorten(vectors: Floats, longest: float) -> Floats:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scale = np.minimum(1.0, longest / np.maximum(length, 1e-9))
+    return np.asarray(vectors * scale, np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class LocalColourGuide(Guide):
     """The rule above.
 
-    ``pull`` is λ at the first pass (RGB in [0,1]) and ``last`` the share of it left at the last;
-    ``share`` in 0 … 1 of the stroke's tokens is released, the rest held.
+    ``strength`` in (0, 1); ``tolerance``: ε at strength one half (RGB in [0,1]); ``shrink``: λ's
+    factor; ``share`` in 0 … 1 of the stroke's tokens is released, the rest held.
     """
 
     painted: Painted
-    code_colours: NDArray[np.float32]
-    pull: float
-    last: float = 1.0
+    code_colours: Floats
+    strength: float
+    tolerance: float
+    shrink: float = 0.0
     share: float = 1.0
 
     def hold(self, tokens: Tokens, codes: int) -> Tokens:
@@ -63,23 +106,33 @@ class LocalColourGuide(Guide):
         free = released(self.painted.footprint, self.share)
         return hold_all_but(free, self.painted, tokens, codes)
 
+    def note(self, view: View, logits: Logits) -> Floats:
+        """(h,w,3): the colours to aim at; the stroke's where tokens are held."""
+        aim = self.painted.colours.copy()
+        own = expected_colours(logits, self.code_colours)
+        flat = aim.reshape(-1, 3)
+        flat[view.cells] += np.float32(self.strength) * (own - flat[view.cells])
+        return aim
+
     def steer(self, view: View, logits: Logits) -> Logits:
         inside = self.painted.footprint.reshape(-1)[view.cells]
-        cells = view.cells[inside]
-        target = self.targets(view).reshape(-1, 3)[cells]
+        target = self.targets(view).reshape(-1, 3)[view.cells[inside]]
+        own = logits[inside]
+        if self.shrink:
+            own = own - np.float32(self.shrink) * colour_distances(self.code_colours, target)
+        tolerance = self.tolerance * self.strength / max(1.0 - self.strength, 1e-6)
         guided = logits.copy()
-        guided[inside] -= annealed(self.pull, view, self.last) * colour_distances(
-            self.code_colours, target
-        )
+        theta = tilt(own, self.code_colours, target, tolerance)
+        guided[inside] = own + theta @ self.code_colours.T
         return guided
 
-    def targets(self, view: View) -> NDArray[np.float32]:
-        """(h,w,3) float32: stroke + r*, the colour to aim at where unknown, kept within [0,1]."""
+    def targets(self, view: View) -> Floats:
+        """(h,w,3) float32: the colour to aim at, moved by what was missed near by, in [0,1]."""
+        assert view.notes is not None
         unknown = view.tokens == view.codes
-        placed = self.painted.footprint & ~unknown
+        placed = released(self.painted.footprint, self.share) & ~unknown
         residual = np.zeros(self.painted.colours.shape, np.float32)
-        residual[placed] = self.code_colours[view.tokens[placed]] - self.painted.colours[placed]
+        residual[placed] = self.code_colours[view.tokens[placed]] - view.notes[placed]
         open_now = (unknown & self.painted.footprint).astype(np.float32)[..., None]
         share = np.maximum(blur_twice(open_now), _TAPS[2] ** 2)
-        target = self.painted.colours - blur_twice(residual) / share
-        return np.asarray(np.clip(target, 0.0, 1.0), np.float32)
+        return np.asarray(np.clip(view.notes - blur_twice(residual) / share, 0.0, 1.0), np.float32)

@@ -24,6 +24,7 @@ Factory = Callable[[Bundle, Painted, float, Options], Guide | None]
 Share = Callable[[float, Options], float]
 
 HOLD_BELOW = 0.4
+SHRINK, TOLERANCE = 8.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,16 @@ class Method:
 
     ``make`` builds its guide; ``text`` describes it in a line; ``options`` are the names it takes
     with their lowest and highest value; ``share`` gives the share of tokens that may change at a
-    strength; ``ours``: strength 1 equals inpainting bit for bit and the strength is monotone.
+    strength; ``repaint`` the share of what the tokens missed of the strokes' local average colour
+    that is added to the pixels; ``ours``: strength 1 equals inpainting bit for bit and the strength
+    is monotone.
     """
 
     make: Factory
     text: str
     options: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     share: Share = lambda strength, options: 1.0
+    repaint: Callable[[float], float] = lambda strength: 0.0
     ours: bool = False
 
 
@@ -102,11 +106,13 @@ def _colour(bundle: Bundle, painted: Painted, strength: float, options: Options)
 
 
 def _local_colour(bundle: Bundle, painted: Painted, strength: float, options: Options) -> Guide:
+    shrink = weight(strength, at_half=SHRINK, power=1.0)
     return LocalColourGuide(
         painted,
         bundle.code_colours,
-        options.get("pull", weight(strength, at_half=60.0)),
-        options.get("last", 1.0),
+        strength,
+        options.get("tolerance", TOLERANCE),
+        options.get("shrink", shrink),
         _local_share(strength, options),
     )
 
@@ -123,8 +129,9 @@ METHODS: dict[str, Method] = {
     "local-colour": Method(
         _local_colour,
         "the average colour follows the strokes, each token stays free",
-        {**_PULL, "last": (0.0, 1.0), **_SHARE},
+        {"tolerance": (0.0, 1e3), "shrink": (0.0, 1e6), **_SHARE},
         _local_share,
+        lambda strength: (1.0 - strength) ** 2,
         ours=True,
     ),
     "colour": Method(
