@@ -13,6 +13,11 @@ import click
 from maskgit_daemon.errors import MaskgitError
 
 ELSEWHERE = {
+    "fills": ("maskgit_export.commands.evaluate_fills:fills", "Judge fills against the peers."),
+    "sheet": ("maskgit_export.commands.evaluate_fills:sheet", "Draw a contact sheet of fills."),
+    "studies": ("maskgit_export.commands.evaluate_studies:studies", "The paper's own studies."),
+    "classes": ("maskgit_export.commands.evaluate_studies:classes", "Judge edits by class."),
+    "all": ("maskgit_export.commands.evaluate_studies:everything", "All of it, one after another."),
     "strokes": ("maskgit_export.commands.evaluate_guidance:strokes", "Judge stroke guidance."),
     "guidance": ("maskgit_export.commands.evaluate_guidance:guidance", "Compare guidance methods."),
 }
@@ -54,27 +59,35 @@ OUT = click.option(
 )
 
 
-def report(values: dict[str, Any], name: str, out: Path | None, as_json: bool) -> None:
-    """Print ``values`` as JSON or as lines, and write them to ``out``/``name``.json if given."""
-    text = json.dumps(values, indent=1)
+def report(
+    values: dict[str, Any], name: str, out: Path | None, as_json: bool, text: str | None = None
+) -> None:
+    """Print ``values`` as JSON, or ``text``, or one line a value; write ``out``/``name``.json."""
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        partial = out / f".{name}.json.partial"
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, out / f"{name}.json")
+        write_json(values, out / f"{name}.json")
     if as_json:
-        click.echo(text)
+        click.echo(json.dumps(values, indent=1))
         return
     width = max(map(len, values))
-    for key, value in values.items():
-        click.echo(f"{key:<{width}}  {_shown(value)}")
+    lines = (f"{key:<{width}}  {_shown(value)}" for key, value in values.items())
+    click.echo(text or "\n".join(lines))
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Write ``values``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return "\n  ".join(["", *(f"{key}: {_shown(item)}" for key, item in value.items())])
     if isinstance(value, (list, tuple)):
-        return "  ".join(map(_shown, value))
+        return "  ".join(map(_shown, value)) or "none"
     return str(value)
 
 
@@ -130,3 +143,25 @@ def pictures_or_sentence(read: Any, *arguments: Any, **options: Any) -> Any:
         return read(*arguments, **options)
     except NoPicturesError as error:
         raise MaskgitError(str(error)) from None
+
+
+@evaluate.command("data")
+@click.option("--photos", type=FOLDER, required=True, help="The pictures trained on.")
+@DATA
+@OUT
+@JSON
+def data_command(photos: Path, data: Path, out: Path | None, as_json: bool) -> None:
+    """Look for near-duplicates between the pictures trained on and those judged on."""
+    from maskgit_export.evaluate.duplicates import find_duplicates
+
+    pairs = pictures_or_sentence(find_duplicates, photos, data)
+    closest = max(pairs, key=lambda pair: pair.correlation)
+    values = {
+        "pictures": len(pairs),
+        "near-duplicates": [f"{p.picture} = {p.nearest}" for p in pairs if p.duplicate],
+        "closest": f"{closest.picture} and {closest.nearest}",
+        "closest correlation": closest.correlation,
+        "fewest differing bits": min(pair.bits for pair in pairs),
+        "nearest": {p.picture: [p.nearest, round(p.correlation, 3), p.bits] for p in pairs},
+    }
+    report(values, "data", out, as_json)

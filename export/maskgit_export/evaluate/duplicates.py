@@ -16,7 +16,7 @@ from maskgit_export.evaluate.realism import luma
 Real = NDArray[np.float64]
 
 HASH_LIMIT, THUMB_LIMIT = 10, 0.95
-"""Differing bits of 63 up to which, and correlation from which, two pictures are near-duplicates."""
+"""Differing bits of 63 up to which, and correlation from which, two pictures count as one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> Real:
-    """The picture at 24 × 24 px, less its mean, as a vector of length 1 (0s for one flat colour)."""
+    """The picture at 24 × 24 px, less its mean, as a vector of length 1 (0s for a flat colour)."""
     small = np.asarray(Image.fromarray(pixels).resize((24, 24), Image.Resampling.BOX))
     values = small.astype(np.float64).ravel()
     values -= values.mean()

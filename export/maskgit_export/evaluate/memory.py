@@ -49,20 +49,21 @@ def busiest(pixels: Pixels, hole: Hole, side: int = SIDE) -> tuple[int, int] | N
 def nearest_distances(queries: Sequence[Pixels], pictures: Iterable[Pixels]) -> NDArray[np.float64]:
     """Distance (n) of each 32 × 32 px query to its nearest patch anywhere in ``pictures``.
 
-    Root mean square difference over pixels and channels, relative to the query's own standard
-    deviation (at least 2 grey levels): 0 is an exact copy, a patch of one mean colour is 1.  Found
-    by block means of luma at every eighth position, then pixel by pixel round the 12 best.
+    Root mean square difference over pixels and channels, both averaged over 4 × 4 px (what is finer
+    no tokenizer keeps), relative to the query's own standard deviation (at least 2 grey levels): 0
+    is a copy, a patch of one mean colour is 1.  Found by block means of luma at every eighth
+    position, then pixel by pixel round the 12 best; mirrored patches count too.
     """
-    stack = np.stack(queries)
-    coarse = np.stack([_blocks(luma(q))[0, 0] for q in stack]).astype(np.float32)
-    best = np.full((len(stack), CANDIDATES), np.inf, np.float32)
-    patches: list[list[Pixels | None]] = [[None] * CANDIDATES for _ in stack]
+    both = [*queries, *(np.ascontiguousarray(q[:, ::-1]) for q in queries)]
+    coarse = np.stack([_blocks(q)[0, 0] for q in both])
+    best = np.full((len(both), CANDIDATES), np.inf, np.float32)
+    patches: list[list[Pixels]] = [[both[0][:0]] * CANDIDATES for _ in both]
     for picture in pictures:
         if min(picture.shape[:2]) < SIDE:
             continue
-        table = _blocks(luma(picture))
-        rows, columns = table.shape[:2]
-        flat = table.reshape(rows * columns, -1)
+        table = _blocks(picture)
+        columns = table.shape[1]
+        flat = table.reshape(-1, table.shape[2])
         squared = (flat**2).sum(1) - 2.0 * coarse @ flat.T + (coarse**2).sum(1)[:, None]
         few = min(3, squared.shape[1])
         hits = np.argpartition(squared, few - 1, 1)[:, :few]
@@ -73,20 +74,15 @@ def nearest_distances(queries: Sequence[Pixels], pictures: Iterable[Pixels]) -> 
                     best[query, worst] = squared[query, hit]
                     top, left = (int(n) * STEP for n in divmod(int(hit), columns))
                     patches[query][worst] = _around(picture, top, left)
-    return np.array(
-        [
-            _finest(q, [c for c in row if c is not None])
-            for q, row in zip(stack, patches, strict=True)
-        ]
-    )
+    found = [_finest(q, [c for c in row if c.size]) for q, row in zip(both, patches, strict=True)]
+    return np.minimum(found[: len(queries)], found[len(queries) :])
 
 
-def _blocks(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Block means (rows,columns,64) of every patch at every eighth pixel of luma (H,W)."""
-    height, width = (n // BLOCK * BLOCK for n in values.shape)
-    means = (
-        values[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean((1, 3))
-    )
+def _blocks(pixels: Pixels) -> NDArray[np.float32]:
+    """Block means (rows,columns,64) of every patch at every eighth pixel of a picture (H,W,3)."""
+    height, width = (n // BLOCK for n in pixels.shape[:2])
+    grey = cv2.cvtColor(pixels[: height * BLOCK, : width * BLOCK], cv2.COLOR_RGB2GRAY)
+    means = cv2.resize(grey.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     side, step = SIDE // BLOCK, STEP // BLOCK
     windows = sliding_window_view(means, (side, side))[::step, ::step]
     return np.ascontiguousarray(windows.reshape(*windows.shape[:2], -1), np.float32)
@@ -98,16 +94,17 @@ def _around(picture: Pixels, top: int, left: int) -> Pixels:
 
 
 def _finest(query: Pixels, candidates: Sequence[Pixels]) -> float:
-    squares = [
-        float(cv2.matchTemplate(c, query, cv2.TM_SQDIFF).min()) / query.size for c in candidates
-    ]
-    spread = max(2.0, float(query.astype(np.float64).std((0, 1)).mean()))
-    return float(np.sqrt(max(0.0, min(squares)))) / spread
+    inner = np.s_[BLOCK // 2 : -BLOCK // 2, BLOCK // 2 : -BLOCK // 2]
+    calm = cv2.blur(query.astype(np.float32), (BLOCK, BLOCK))[inner]
+    spread = max(2.0, float(calm.std((0, 1)).mean()))
+    squares = []
+    for candidate in candidates:
+        field = cv2.blur(candidate.astype(np.float32), (BLOCK, BLOCK))
+        squares.append(float(cv2.matchTemplate(field, calm, cv2.TM_SQDIFF).min()))
+    return float(np.sqrt(max(0.0, min(squares)) / calm.size)) / spread
 
 
 def training_pixels(folder: PictureFolder) -> Iterable[Pixels]:
-    """Every training picture at every scale it was trained at, and mirrored."""
+    """Every training picture at every scale it was trained at."""
     for picture in folder.pictures:
-        for scale in picture.scales:
-            yield scale
-            yield np.ascontiguousarray(scale[:, ::-1])
+        yield from picture.scales

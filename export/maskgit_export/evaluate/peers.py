@@ -67,7 +67,8 @@ def _gmic(command: str) -> Fill:
     def fill(pixels: Pixels, hole: Hole) -> tuple[Pixels, float]:
         with tempfile.TemporaryDirectory() as folder:
             picture, mask, out = (Path(folder) / f"{n}.png" for n in ("in", "mask", "out"))
-            Image.fromarray(pixels).save(picture)
+            # Its patch search may copy from the hole itself: it starts from the better guess.
+            Image.fromarray(telea(pixels, hole)).save(picture)
             Image.fromarray(hole.astype(np.uint8) * 255).save(mask)
             words = ["gmic", str(picture), str(mask), "tic"]
             words += [f"{command}[0]", f"[1],{GMIC_ARGUMENTS[command]}", "toc"]

@@ -45,6 +45,9 @@ ENTROPY_SIDE, ENTROPY_STEP = 9, 4.0
 CELL, CELL_STEP, FEATURE_SEED = 16, 8, 20220204
 """Pixels a random feature is averaged over, pixels between two averages, seed of the filters."""
 
+FEATURE_FLOOR, FEATURE_CENTRE = 0.02, 2.7
+"""Added to a feature before and after its logarithm: rounding noise, and what centres it."""
+
 SEAM_BAND = 3
 """Pixels to each side of the border whose differences the border's are compared with."""
 
@@ -189,13 +192,17 @@ def random_features(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def cell_features(pixels: Pixels, hole: Hole) -> NDArray[np.float64]:
-    """Features (n,80) averaged over 16 × 16 px cells, every 8 px, that lie in the hole.
+    """Features (n,80) of the hole's 16 × 16 px cells, one every 8 px; their logarithms, about −2…2.
 
-    Where no cell lies in the hole entirely, those that lie in it most.
+    A feature is averaged over those pixels of the cell that are in the hole.  Cells count of which
+    at least half is in the hole, or, in a thin hole, at least half of what the best cell has.
     """
-    share = _cell_means(hole[..., None].astype(np.float32))[..., 0]
-    chosen = share >= share.max() - 1e-6
-    features: Real = _cell_means(random_features(pixels))[chosen].astype(np.float64)
+    weights = hole[..., None].astype(np.float32)
+    share = _cell_means(weights)
+    chosen = share[..., 0] >= 0.5 * share.max()
+    means = _cell_means(random_features(pixels) * weights)[chosen] / share[chosen]
+    # Texture spans orders of magnitude: the logarithm lets faint and strong count alike.
+    features: Real = np.log(means.astype(np.float64) + FEATURE_FLOOR) + FEATURE_CENTRE
     return features
 
 
