@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskgit_daemon.guidance import METHODS
+from maskgit_daemon.bundle import Bundle
+from maskgit_daemon.guidance import DEFAULT, METHODS, find_method
 from maskgit_daemon.refine import refine
 from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.runtime import Model
@@ -142,6 +143,25 @@ def sweep(method: str, strengths: Sequence[float] = STRENGTHS) -> list[Setting]:
     return [Setting(method, s) for s in strengths]
 
 
-def ours() -> list[str]:
-    """The names of our methods that look at the strokes, the default first."""
-    return [name for name, method in METHODS.items() if method.ours and name != "none"]
+def is_ours(method: str) -> bool:
+    """Whether ``method`` is one of ours, as :mod:`maskgit_daemon.guidance` tells."""
+    return find_method(method).ours
+
+
+def all_settings(bundle: Bundle) -> list[Setting]:
+    """What is compared: plain inpainting first, the default at every strength, then the others.
+
+    MaskGIT-Edit's settings are those of its gallery, and what is between; methods that ``bundle``
+    cannot do are left out.
+    """
+    settings = [Setting("none", 1.0), *sweep("default")]
+    for name, method in METHODS.items():
+        if method.ours and name not in (DEFAULT, "none"):
+            settings += sweep(name, (0.1, 0.3, 0.5, 0.7, 0.9))
+    for name in ("self-identity", "self-code-l2", "self-learned"):
+        if name != "self-learned" or bundle.guidance_kernel is not None:
+            settings += [Setting(name, 0.5, (("confidence", c),)) for c in (0.5, 0.75, 0.85, 1.0)]
+    settings.append(Setting("context", 0.5))
+    if bundle.takes_guidance_tokens:
+        settings.append(Setting("iterative", 0.5))
+    return settings
