@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from maskgit_daemon.errors import MaskgitError
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from maskgit_daemon.errors import MaskgitError
 
 LOG = logging.getLogger(__name__)
 
@@ -119,8 +120,8 @@ def load_folder(
         )
     if not pictures:
         raise NoPicturesError(
-            f"No usable picture in {folder}; give a folder with JPEG, PNG, WebP or TIFF files of at "
-            f"least {min_side} × {min_side} pixels."
+            f"No usable picture in {folder}; give a folder with JPEG, PNG, WebP or TIFF files "
+            f"of at least {min_side} × {min_side} pixels."
         )
     return PictureFolder(tuple(pictures), categories, tuple(skipped))
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Discriminator(nn.Module):
     """Pixels (B,3,H,W) → a score for each patch, and the features on the way.
 
-    Spectral norm (arXiv 1802.05957) keeps it smooth.  A random shift of up to 7 pixels precedes it
+    A random shift of up to 7 pixels precedes it
     in training, so that it cannot tell pictures apart by where the token grid lies, yet sees a grid
     itself as the defect it is.
     """
@@ -21,13 +20,13 @@ class Discriminator(nn.Module):
         w = width
         self.layers = nn.ModuleList(
             [
-                spectral_norm(nn.Conv2d(3, w, 3, padding=1)),
-                spectral_norm(nn.Conv2d(w, 2 * w, 4, stride=2, padding=1)),
-                spectral_norm(nn.Conv2d(2 * w, 4 * w, 4, stride=2, padding=1)),
-                spectral_norm(nn.Conv2d(4 * w, 4 * w, 3, padding=1)),
+                nn.Conv2d(3, w, 3, padding=1),
+                nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
+                nn.Conv2d(2 * w, 4 * w, 4, stride=2, padding=1),
+                nn.Conv2d(4 * w, 4 * w, 3, padding=1),
             ]
         )
-        self.score = spectral_norm(nn.Conv2d(4 * w, 1, 3, padding=1))
+        self.score = nn.Conv2d(4 * w, 1, 3, padding=1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         x, features = image * 2.0 - 1.0, []

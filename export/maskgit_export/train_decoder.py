@@ -44,12 +44,12 @@ class DecoderPlan:
     batch: int = 12
     crop: int = 128
     rate: float = 3e-4
-    critic_rate: float = 5e-4
+    critic_rate: float = 4e-4
     gradient: float = 0.0
-    texture: float = 1.0
-    adversarial: float = 0.4
-    feature: float = 0.1
-    critic_steps: int = 150
+    texture: float = 0.1
+    adversarial: float = 0.8
+    feature: float = 0.5
+    critic_steps: int = 120
     seed: int = 1
     save_seconds: float = 120.0
 
@@ -89,16 +89,17 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
     critic = channels_last(Discriminator())
     maker = torch.optim.Adam(model.decoder.parameters(), lr=plan.rate, betas=(0.5, 0.9))
     judge = torch.optim.Adam(critic.parameters(), lr=plan.critic_rate, betas=(0.5, 0.9))
-    clock, step = Clock(plan.minutes), 0
+    spent, step = 0.0, 0
     if resumed:
         critic.load_state_dict(state["critic"])
         maker.load_state_dict(state["maker"])
         judge.load_state_dict(state["judge"])
-        clock, step = Clock(plan.minutes, state["decoder_seconds"]), state["decoder_step"]
+        spent, step = state["decoder_seconds"], state["decoder_step"]
     averaged = {name: value.clone() for name, value in model.decoder.state_dict().items()}
     folder = load_folder(data, min_side=plan.crop)
     rng = np.random.default_rng((plan.seed, step))
     batches = crops(folder, plan.batch, plan.crop, plan.crop, rng)
+    clock = Clock(plan.minutes, spent)
     bar = tqdm(total=round(plan.minutes * 60), unit="s", initial=round(clock.seconds))
     saved = time.monotonic()
 
@@ -124,20 +125,19 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
             with torch.no_grad():
                 codes = model.codebook.lookup(model.encode(image))
             output = model.decoder(codes).float()
-        warm = step < plan.critic_steps
-        if warm:
-            loss = reconstruction_loss(image, output, gradient=plan.gradient, texture=plan.texture)
-        else:
+        loss = output.new_zeros(())
+        if step >= plan.critic_steps:
+            # Before that the critic alone learns: what an ignorant one says would only do harm.
             critic.requires_grad_(False)
             loss = decoder_loss(model, critic, image, output, plan)
             critic.requires_grad_(True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
-        maker.step()
-        maker.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
+            maker.step()
+            maker.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, value in model.decoder.state_dict().items():
-                averaged[name].lerp_(value, 0.005)
+                averaged[name].lerp_(value, 0.01)
         real, fake = random_shift(image, output.detach())
         with torch.autocast("cpu", torch.bfloat16):
             scores, _ = critic(torch.cat([real, fake]))

@@ -64,9 +64,9 @@ def forward(
 
 
 def start_codebook(model: Tokenizer, latents: Tensor) -> None:
-    """Place the codes by k-means++-like draws: random latents of the warmed-up encoder."""
+    """Place the codes on random latents of the warmed-up encoder."""
     flat = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
-    picks = flat[torch.randperm(len(flat))[: len(model.codebook.codes)]]
+    picks = flat[torch.randint(len(flat), (len(model.codebook.codes),))]
     model.codebook.codes.copy_(picks)
     model.codebook.sums.copy_(picks)
     model.codebook.counts.fill_(1.0)
@@ -88,15 +88,16 @@ def train_tokenizer(data: Path, out: Path, config: TokenizerConfig, plan: Tokeni
         betas=(0.9, 0.98),
         weight_decay=1e-4,
     )
-    clock, step = Clock(plan.minutes), 0
+    spent, step = 0.0, 0
     if path.exists():
         state = load_checkpoint(path)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        clock, step = Clock(plan.minutes, state["seconds"]), state["step"]
+        spent, step = state["seconds"], state["step"]
     folder = load_folder(data, min_side=plan.crop)
     rng = np.random.default_rng((plan.seed, step))
     batches = crops(folder, plan.batch, plan.crop, plan.crop, rng)
+    clock = Clock(plan.minutes, spent)
     saved = time.monotonic()
     bar = tqdm(total=round(plan.minutes * 60), unit="s", initial=round(clock.seconds))
 

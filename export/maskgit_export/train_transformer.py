@@ -181,11 +181,11 @@ def train_transformer(
         model.load_state_dict(state["model"])
     model.to(team.device)
     tools = optimisers(model, plan)
-    clock, step = Clock(plan.minutes), 0
+    spent, step = 0.0, 0
     if state is not None and source == path:
         for tool, saved_state in zip(tools, state["optimisers"], strict=True):
             tool.load_state_dict(saved_state)
-        clock, step = Clock(plan.minutes, state["seconds"]), state["step"]
+        spent, step = state["seconds"], state["step"]
     peaks = (plan.rate, plan.muon_rate)
     # The grid is drawn alike by the whole team, so that all its steps take equally long.
     shapes = np.random.default_rng((plan.seed, step))
@@ -202,6 +202,7 @@ def train_transformer(
     }
     held_out = load_folder(validation, scales=(1.0,)) if validation else folder
     check_tokens, _ = validation_windows(tokenizer, held_out, 128)
+    clock = Clock(plan.minutes, spent)
     bar = tqdm(
         total=round(plan.minutes * 60),
         unit="s",

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from maskgit_daemon.errors import MaskgitError
 
 
+MAGICS = (b"PK", b"\x80\x02")
+"""How torch.save's files begin: a zip archive, or before version 1.6 a pickle of protocol 2."""
+
+
 class CheckpointError(MaskgitError):
     """A checkpoint that cannot be turned into a bundle."""
 
@@ -24,21 +28,26 @@ def load_torch(path: Path) -> dict[str, Any]:
     Raises :class:`CheckpointError` with one sentence.
     """
     try:
+        with path.open("rb") as stream:
+            start = stream.read(2)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise CheckpointError(f"There is no file {path}; check the path.") from None
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); check it.") from error
+    if start not in MAGICS:
+        raise CheckpointError(
+            f"{path} is not a PyTorch checkpoint; give the file that its authors publish."
+        )
+    try:
         state = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except FileNotFoundError:
-        raise CheckpointError(f"There is no file {path}; check the path.") from None
     except pickle.UnpicklingError as error:
-        if path.read_bytes()[:2] not in (b"PK", b"\x80\x02"):
-            raise CheckpointError(
-                f"{path} is not a PyTorch checkpoint; give the file that its authors publish."
-            ) from error
         raise CheckpointError(
             f"{path} holds more than weights (it would run code when loaded) and was refused; "
             "get the checkpoint from its authors."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # foreign bytes make the unpickler fail in any way
         raise CheckpointError(
             f"{path} is not a whole PyTorch checkpoint ({first_line(error)}); fetch it again."
         ) from error

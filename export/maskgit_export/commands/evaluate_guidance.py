@@ -1,0 +1,156 @@
+"""``maskgit evaluate strokes`` and ``maskgit evaluate guidance``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maskgit_daemon.bundle import STARTER, load_bundle
+from maskgit_daemon.errors import MaskgitError
+
+if TYPE_CHECKING:
+    from maskgit_export.evaluate.guidance import Edit, Outcome
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
+DATA = click.option("--data", type=FOLDER, required=True, help="Folder of pictures.")
+OUT = click.option("--out", type=NEW_FOLDER, required=True, help="Folder for what is made.")
+COUNT = click.option("--edits", type=click.IntRange(1), default=60, show_default=True)
+SIDE = click.option(
+    "--side", type=click.IntRange(64, 1024), default=128, show_default=True, help="Window, pixels."
+)
+SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+
+SHEET_ROWS = 12
+FLAT = ("inversion", "counterfactual")
+
+
+@click.command()
+@DATA
+@OUT
+@COUNT
+@SIDE
+@SEED
+def strokes(data: Path, out: Path, edits: int, side: int, seed: int) -> None:
+    """Paint strokes on windows of the pictures in --data: inversion, counterfactual, brush.
+
+    Writes NNN-original.png, NNN-painted.png, NNN-selection.png and strokes.json.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from maskgit_export.evaluate.guidance import make_edits
+
+    made = make_edits(data, edits, side, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    facts = []
+    for i, edit in enumerate(made):
+        selection = edit.strokes.selection.astype(np.uint8) * 255
+        parts = {"original": edit.original, "painted": edit.strokes.painted, "selection": selection}
+        for part, pixels in parts.items():
+            Image.fromarray(pixels).save(out / f"{i:03d}-{part}.png")
+        facts.append({"picture": edit.name, "kind": edit.strokes.kind})
+    _write(out / "strokes.json", json.dumps({"seed": seed, "side": side, "edits": facts}, indent=1))
+    click.echo(out)
+
+
+@click.command()
+@click.option("--bundle", type=FOLDER, default=STARTER, show_default="the starter")
+@click.option("--precision", default="auto", show_default=True, help="Of the bundle's graphs.")
+@DATA
+@OUT
+@COUNT
+@SIDE
+@SEED
+@click.option("--steps", type=click.IntRange(1, 256), default=8, show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="For the model; all cores if not given.")
+@click.option("--brief", is_flag=True, help="The default's strengths alone.")
+def guidance(
+    bundle: Path,
+    precision: str,
+    data: Path,
+    out: Path,
+    edits: int,
+    side: int,
+    seed: int,
+    steps: int,
+    threads: int | None,
+    brief: bool,
+) -> None:
+    """Compare guidance methods on stroke edits: fidelity, realism, seam, time.
+
+    Writes guidance.json, guidance.md, tradeoff.png and contact.png to --out.
+    """
+    from tqdm import tqdm
+
+    from maskgit_daemon.runtime import load_model, pick_device
+    from maskgit_export.evaluate.guidance import all_settings, make_edits, run_all, sweep
+
+    model = load_model(load_bundle(bundle), pick_device("auto"), precision, threads)
+    made = make_edits(data, edits, side, seed, model.bundle.condition.labels)
+    settings = all_settings(model.bundle)
+    if brief:
+        settings = [settings[0], *sweep("default")]
+    total = len(made) * len(settings)
+    outcomes = list(tqdm(run_all(model, made, settings, seed, steps), total=total, unit="run"))
+    out.mkdir(parents=True, exist_ok=True)
+    facts = {"bundle": model.bundle.name, "digest": model.bundle.digest, "steps": steps}
+    facts.update(precision=model.precision, side=side, seed=seed, edits=edits)
+    report = write_report(outcomes, made, out, facts)
+    click.echo(json.dumps(report["default"], indent=1))
+    click.echo(out)
+
+
+def write_report(
+    outcomes: Sequence[Outcome], edits: Sequence[Edit], out: Path, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Judge the outcomes, write all files of the report to ``out`` and return the numbers."""
+    import numpy as np
+
+    from maskgit_export.evaluate import guidance_plots, guidance_report
+    from maskgit_export.evaluate.guidance import STRENGTHS, is_ours
+
+    table = guidance_report.table_of(outcomes)
+    pictures = [edit.name for edit in edits]
+    rows = guidance_report.summary(table, pictures)
+    flat = np.array([edit.strokes.kind in FLAT for edit in edits])
+    if not flat.any():
+        raise MaskgitError("Every edit is a brush; ask for at least two edits.")
+    judged = guidance_report.knob(table, "default", STRENGTHS, flat)
+    report = {
+        **facts,
+        "default": judged._asdict(),
+        "verdicts": guidance_report.verdicts(
+            table,
+            [s for s in table if is_ours(s.method)],
+            [s for s in table if not is_ours(s.method)],
+            pictures,
+        ),
+        "settings": rows,
+    }
+    _write(out / "guidance.json", json.dumps(report, indent=1))
+    _write(out / "guidance.md", guidance_report.markdown(rows))
+    guidance_plots.plot_tradeoff(rows, out / "tradeoff.png")
+    found = {
+        (o.edit, o.setting.strength): o.picture for o in outcomes if o.setting.method == "default"
+    }
+    guidance_plots.contact_sheet(
+        [
+            [edit.original, edit.strokes.painted, *(found[i, s] for s in STRENGTHS)]
+            for i, edit in enumerate(edits[:SHEET_ROWS])
+        ],
+        ["original", "painted", *(f"strength {s:g}" for s in STRENGTHS)],
+        out / "contact.png",
+    )
+    return report
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
