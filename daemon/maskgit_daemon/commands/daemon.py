@@ -28,6 +28,7 @@ from maskgit_daemon.connection_file import (
     write_launcher,
 )
 from maskgit_daemon.errors import MaskgitError
+from maskgit_daemon.events import Event, Failed
 from maskgit_daemon.folders import log_folder, models_folder
 from maskgit_daemon.logs import start_logging
 from maskgit_daemon.version import VERSION
@@ -37,6 +38,7 @@ LOG = logging.getLogger(__name__)
 
 STOP_SECONDS = 15.0
 OWNER = "owner"
+STARTER = "starter"
 
 
 @click.command()
@@ -63,6 +65,12 @@ OWNER = "owner"
     metavar="NAME=KEY",
     help="Let in the client with this public key (40 characters, Z85); may be repeated.",
 )
+@click.option(
+    "--preload/--no-preload",
+    default=True,
+    show_default=True,
+    help="Load the starter model at once, so that the first job is as fast as the next.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print --status as JSON.")
 def daemon(
     action: str | None,
@@ -70,6 +78,7 @@ def daemon(
     threads: int | None,
     bind: str | None,
     client_keys: tuple[str, ...],
+    preload: bool,
     as_json: bool,
 ) -> None:
     """Serve refinements to Krita and other clients, in the foreground until Ctrl-C."""
@@ -86,9 +95,9 @@ def daemon(
             raise click.UsageError("--client-key is of use only with --bind ADDRESS:PORT.")
         endpoint = None if bind is None else f"tcp://{bind}"
         if action == "detach":
-            detach(home, device, threads, bind, client_keys)
+            detach(home, device, threads, bind, client_keys, preload)
         else:
-            run(home, device, threads, endpoint, clients)
+            run(home, device, threads, endpoint, clients, preload)
 
 
 def parse_clients(told: tuple[str, ...]) -> dict[str, str]:
@@ -109,7 +118,12 @@ def parse_clients(told: tuple[str, ...]) -> dict[str, str]:
 
 
 def run(
-    home: Path, device: str, threads: int | None, endpoint: str | None, clients: dict[str, str]
+    home: Path,
+    device: str,
+    threads: int | None,
+    endpoint: str | None,
+    clients: dict[str, str],
+    preload: bool,
 ) -> None:
     """Serve until told to end; leaves no connection file behind."""
     prepare_folder(home)
@@ -118,7 +132,7 @@ def run(
         path = start_logging(log_folder(), echo=os.isatty(2))
         write_launcher(home)
         keys = new_keys() if endpoint is None else server_keys(home)
-        serve(home, keys, device, threads, endpoint, clients)
+        serve(home, keys, device, threads, endpoint, clients, preload)
         LOG.info("The daemon has ended; its log is %s", path)
     finally:
         lock.release()
@@ -131,8 +145,9 @@ def serve(
     threads: int | None,
     endpoint: str | None,
     clients: dict[str, str],
+    preload: bool,
 ) -> None:
-    """Bind, then tell clients, then serve."""
+    """Bind, then tell clients, then serve; the starter is loaded while the first ones connect."""
     from maskgit_daemon.engine import Engine
     from maskgit_daemon.server import LOOPBACK, Server
 
@@ -163,7 +178,15 @@ def serve(
         )
         write_connection(home, connection)
         LOG.info("Daemon %s serves at %s", VERSION, server.endpoint)
+        if preload:
+            engine.load(STARTER, log_preload)
         server.serve()
+
+
+def log_preload(event: Event) -> None:
+    """Say in the log if the starter could not be loaded; a job that needs it will be told too."""
+    if isinstance(event, Failed):
+        LOG.warning("The starter is not loaded: %s", event.message)
 
 
 @contextmanager
@@ -231,7 +254,12 @@ def stop_daemon(home: Path) -> None:
 
 
 def detach(
-    home: Path, device: str, threads: int | None, bind: str | None, client_keys: tuple[str, ...]
+    home: Path,
+    device: str,
+    threads: int | None,
+    bind: str | None,
+    client_keys: tuple[str, ...],
+    preload: bool,
 ) -> None:
     """Start a daemon in the background and return once it serves."""
     from maskgit_refine.client import connect
@@ -247,6 +275,7 @@ def detach(
     options = ["--device", device]
     options += [] if threads is None else ["--threads", str(threads)]
     options += [] if bind is None else ["--bind", bind]
+    options += [] if preload else ["--no-preload"]
     for text in client_keys:
         options += ["--client-key", text]
     with start_daemon(home, options) as client:
