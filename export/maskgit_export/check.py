@@ -18,6 +18,14 @@ from maskgit_export.onnx_graphs import session, total_bytes
 
 FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
+OUTPUTS = {
+    "encoder": {"tokens"},
+    "transformer": {"logits"},
+    "decoder": {"image"},
+    "classifier": {"class_logits"},
+    "text_encoder": {"text_hidden", "text_pooled"},
+}
+
 
 class Row(NamedTuple):
     """One graph in one precision.  ``megabytes`` of its files, ``seconds`` of one small run."""
@@ -65,6 +73,11 @@ def check_graph(
     except Exception as error:  # onnx and ONNX Runtime raise many unrelated types
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise BundleError(f"{path} is not a working graph: {reason}.") from error
+    if set(outputs) != OUTPUTS[name]:
+        raise BundleError(
+            f"{path} gives {', '.join(outputs)} where a {name} gives "
+            f"{', '.join(sorted(OUTPUTS[name]))}; export the bundle again."
+        )
     for output, value in outputs.items():
         expect(bundle, path, output, value)
     opsets = {entry.domain: entry.version for entry in model.opset_import}

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from maskgit_daemon.errors import MaskgitError
 
-
 MAGICS = (b"PK", b"\x80\x02")
 """How torch.save's files begin: a zip archive, or before version 1.6 a pickle of protocol 2."""
 
