@@ -119,7 +119,8 @@ class Docker(DockWidget):
     def _on_preview(self, image: Any) -> None:
         keep = QtCore.Qt.AspectRatioMode.KeepAspectRatio
         smooth = QtCore.Qt.TransformationMode.SmoothTransformation
-        small = image.scaled(PREVIEW_SIZE, PREVIEW_SIZE, keep, smooth)
+        room = self._preview.size().boundedTo(QtCore.QSize(PREVIEW_SIZE, PREVIEW_SIZE))
+        small = image.scaled(room, keep, smooth)
         self._preview.setPixmap(QtGui.QPixmap.fromImage(small))
 
 

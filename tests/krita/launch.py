@@ -78,14 +78,22 @@ class Profile:
         shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
         return Profile(folder)
 
-    def run(self, scenario: str, output: Path, **arguments: Any) -> dict[str, Any]:
-        """Run Krita with one scenario and return its report; fails if the scenario does."""
+    def run(
+        self, scenario: str, output: Path, by_maskgit: bool = False, **arguments: Any
+    ) -> dict[str, Any]:
+        """Run Krita with one scenario and return its report; fails if the scenario does.
+
+        ``by_maskgit``: let ``maskgit krita run`` start it, as a user would.
+        """
         output.mkdir(parents=True, exist_ok=True)
         for old in output.iterdir():
             old.unlink()
         task = {"scenario": scenario, "folder": str(output.absolute()), "arguments": arguments}
         environment = dict(self.environment, MASKGIT_DRIVER=json.dumps(task))
-        command = ["dbus-run-session", "--", "krita", "--nosplash"]
+        program = ["krita", "--nosplash"]
+        if by_maskgit:
+            program = [str(Path(sys.executable).with_name("maskgit")), "krita", "run"]
+        command = ["dbus-run-session", "--", *program]
         screen = ["xvfb-run", "-a", "-s", f"-screen 0 {SCREEN} -nolisten tcp"]
         began = time.monotonic()
         with open(output / "krita.log", "wb") as log:

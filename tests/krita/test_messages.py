@@ -9,7 +9,9 @@ from tests.krita.launch import Profile
 pytestmark = pytest.mark.krita
 
 
-def test_whatever_is_in_the_way_is_said_and_changes_nothing(profile: Profile) -> None:
+def test_whatever_is_in_the_way_is_said_over_the_canvas_and_changes_nothing(
+    profile: Profile,
+) -> None:
     report = profile.run("messages", OUTPUT / "messages")
     expected = {
         "no_document": "No picture is open",

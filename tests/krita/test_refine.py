@@ -97,3 +97,8 @@ def test_no_handler_of_the_plugin_holds_kritas_thread_for_50_ms(report: Report) 
     print("longest handler, ms:", report["handlers_ms"], "event loop gap, ms:", report["gap_ms"])
     assert report["handlers_ms"], "the handlers were seen"
     assert max(processor for _, processor in report["handlers_ms"].values()) <= 50
+
+
+def test_maskgit_krita_run_opens_krita_with_the_daemon_running(profile: Profile) -> None:
+    report = profile.run("nothing", OUTPUT / "run", by_maskgit=True)
+    assert report["daemon_runs"]

@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 
 from krita import Extension, Krita
-from PyQt5.QtCore import QTimer
+from PyQt5.QtCore import QThread, QTimer
 
 from . import probes, scenarios
 from .stage import Stage
@@ -38,6 +38,10 @@ class Driver(Extension):
         QTimer.singleShot(400, self.begin)
 
     def begin(self):
+        # Krita turns the loop while it starts; what is deleted "later" then is never deleted
+        if QThread.currentThread().loopLevel() < 1:
+            QTimer.singleShot(100, self.begin)
+            return
         self.stage = Stage(Krita.instance(), self.folder, self.task.get("arguments", {}))
         self.work = getattr(scenarios, self.task["scenario"])(self.stage)
         self.step()

@@ -13,7 +13,8 @@ def messages(stage):
         before = probes.describe(document) if document else None
         stage.trigger()
         yield lambda: not stage.busy()
-        yield None
+        if document:
+            yield lambda: stage.floating() == stage.message()
         stage.picture(f"{name}.png")
         after = probes.describe(document) if document else None
         found[name] = {
@@ -71,6 +72,7 @@ def messages(stage):
 def nothing(stage):
     """Start and end: warms a fresh profile."""
     yield None
+    stage.report["daemon_runs"] = stage.connection_file().exists()
     stage.picture("start.png")
 
 
@@ -153,7 +155,7 @@ def interrupted(stage):
     yield lambda: stage.step() >= 2
     stage.kill_daemon()
     yield lambda: not stage.busy()
-    yield from pause(0.2)
+    yield lambda: stage.floating() == stage.message()
     stage.picture("killed.png")
     report["killed"] = {"message": stage.message(), "after": probes.describe(document)}
     report["modified"] = document.modified()

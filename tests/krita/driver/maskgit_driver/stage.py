@@ -11,7 +11,7 @@ from pathlib import Path
 from krita import Selection
 from PyQt5.QtCore import QByteArray
 from PyQt5.QtGui import QImage
-from PyQt5.QtWidgets import QLabel, QProgressBar, QPushButton
+from PyQt5.QtWidgets import QApplication, QLabel, QProgressBar, QPushButton
 
 from . import probes
 
@@ -34,6 +34,13 @@ class Stage:
     def message(self):
         """The docker's status line."""
         return self.window().qwindow().findChild(QLabel, "maskgit_refine_status").text()
+
+    def floating(self):
+        """The message that floats over the canvas, or None."""
+        for widget in QApplication.allWidgets():
+            if widget.metaObject().className() == "KisFloatingMessage" and widget.isVisible():
+                return next(label.text() for label in widget.findChildren(QLabel) if label.text())
+        return None
 
     def button(self, name):
         return self.window().qwindow().findChild(QPushButton, name)
@@ -105,9 +112,11 @@ class Stage:
         nodes = document.rootNode().childNodes()
         return [node for node in nodes if node.name().startswith("MaskGIT Refine")]
 
+    def connection_file(self):
+        return Path(os.environ["MASKGIT_HOME"]) / "connection.json"
+
     def kill_daemon(self):
-        path = Path(os.environ["MASKGIT_HOME"]) / "connection.json"
-        os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
+        os.kill(json.loads(self.connection_file().read_text())["pid"], signal.SIGKILL)
 
     def click(self, point):
         """A real click of the mouse at a point of the screen."""
