@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,11 @@ from PIL import Image, UnidentifiedImageError
 
 from maskgit_daemon.errors import MaskgitError
 
-MAX_PICTURE_PIXELS = 500_000_000
-LOSSLESS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP"}
+MAX_WEBP_SIDE = 16383
+READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+LOSSLESS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}
 MODES = ("L", "LA", "RGB", "RGBA")
+OPAQUE = {"L": "LA", "RGB": "RGBA"}
 
 Bytes = NDArray[np.uint8]
 
@@ -44,41 +49,37 @@ class Picture:
 def read_picture(path: Path) -> Picture:
     """Read PNG, JPEG, WebP, TIFF or BMP with 8 bits a channel.
 
-    Raises :class:`MaskgitError` for anything else, before its pixels are decoded where possible.
+    Palettes and transparent colours are resolved to RGB(A). Raises :class:`MaskgitError` for
+    anything else, before its pixels are decoded where possible.
     """
-    image = _open(path)
-    try:
-        if _is_deep(image):
-            raise MaskgitError(
-                f"{path} has more than 8 bits a channel, which would be lost; convert it to 8 bits."
-            )
+    with _opened(path) as image:
         if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
             raise MaskgitError(f"{path} is {image.mode}; convert it to RGB first.")
+        # Photos of many phones hold a second, smaller picture; that one is no page.
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            raise MaskgitError(
+                f"{path} holds {image.n_frames} pictures; save the one to refine on its own."  # type: ignore[attr-defined]
+            )
         keep = {k: image.info[k] for k in ("icc_profile", "exif", "dpi") if image.info.get(k)}
-        if image.mode not in MODES:
-            transparent = "transparency" in image.info or image.mode == "PA"
-            image = image.convert("L" if image.mode == "1" else "RGBA" if transparent else "RGB")
-        return Picture(np.asarray(image), image.mode, keep)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise MaskgitError(
-            f"{path} is damaged ({error}); open and save it again elsewhere."
-        ) from error
+        return Picture(np.asarray(_plain(image)), _plain_mode(image), keep)
 
 
 def read_selection(path: Path, size: tuple[int, int]) -> Bytes:
-    """Read an 8-bit mask (H,W): white is selected.  Its size must be ``size`` (width, height)."""
-    image = _open(path)
-    if image.size != size:
-        raise MaskgitError(
-            f"The selection is {image.width} × {image.height} but the picture is "
-            f"{size[0]} × {size[1]}; give one of the same size."
-        )
-    try:
-        if _is_deep(image):
-            raise MaskgitError(f"{path} has more than 8 bits a pixel; save it as an 8-bit mask.")
+    """Read an 8-bit mask (H,W): white is selected, and what is transparent is not.
+
+    Its size must be ``size`` (width, height).
+    """
+    with _opened(path) as image:
+        if image.size != size:
+            raise MaskgitError(
+                f"The selection is {image.width} × {image.height} but the picture is "
+                f"{size[0]} × {size[1]}; give one of the same size."
+            )
+        image = _plain(image)
         mask = np.asarray(image.convert("L"))
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise MaskgitError(f"{path} is damaged ({error}); save the selection again.") from error
+        if image.mode in OPAQUE.values():
+            alpha = np.asarray(image.getchannel("A"), np.uint16)
+            mask = ((mask * alpha + 127) // 255).astype(np.uint8)
     if not mask.any():
         raise MaskgitError(f"{path} selects nothing: it is all black; paint the part white.")
     return mask
@@ -106,14 +107,18 @@ def compose(picture: Picture, patch: Bytes, left: int, top: int) -> Picture:
     return Picture(pixels, picture.mode, picture.keep)
 
 
-def check_target(path: Path) -> None:
-    """Refuse, before any work, a file name that cannot hold the result without loss."""
+def check_target(path: Path, size: tuple[int, int] = (1, 1)) -> None:
+    """Refuse, before any work, a file that cannot hold a picture of ``size`` without loss."""
     if path.suffix.lower() not in LOSSLESS:
         raise MaskgitError(
             f"{path} would not be lossless; name the result with {', '.join(sorted(LOSSLESS))}."
         )
+    if path.suffix.lower() == ".webp" and max(size) > MAX_WEBP_SIDE:
+        raise MaskgitError(f"WebP ends at {MAX_WEBP_SIDE} pixels a side; save as PNG or TIFF.")
     if not path.parent.is_dir():
         raise MaskgitError(f"There is no folder {path.parent}; make it first.")
+    if path.is_dir():
+        raise MaskgitError(f"{path} is a folder; give the name of a file.")
 
 
 def write_picture(path: Path, picture: Picture) -> None:
@@ -121,25 +126,32 @@ def write_picture(path: Path, picture: Picture) -> None:
 
     Raises :class:`MaskgitError` if it cannot be written (full disk, no permission).
     """
-    check_target(path)
+    check_target(path, picture.size)
     kind = LOSSLESS[path.suffix.lower()]
     options: dict[str, Any] = dict(picture.keep)
     if kind == "WEBP":
         options |= {"lossless": True, "exact": True}
-    partial = ""
+    if kind == "TIFF":
+        options |= {"compression": "tiff_adobe_deflate"}
+    # Encoded first: some encoders write past Python and would hide why the disk refused.
+    encoded = io.BytesIO()
+    Image.fromarray(picture.pixels).save(encoded, kind, **options)
+    partial = None
     try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        partial = Path(name)
         with os.fdopen(handle, "wb") as stream:
-            Image.fromarray(picture.pixels).save(stream, kind, **options)
+            stream.write(encoded.getbuffer())
         os.chmod(partial, 0o666 & ~_umask())
         os.replace(partial, path)
     except OSError as error:
-        if partial:
-            Path(partial).unlink(missing_ok=True)
         raise MaskgitError(
             f"{path} could not be written ({error.strerror or error}); free some space or choose "
             "another folder."
         ) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -148,23 +160,55 @@ def _umask() -> int:
     return current
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels on; large paintings are welcome here.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-    except FileNotFoundError:
-        raise MaskgitError(f"There is no file {path}.") from None
-    except Image.DecompressionBombError:
-        raise MaskgitError(f"{path} is too large; cut it into parts.") from None
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise MaskgitError(f"{path} is not a picture that can be read ({error}).") from error
-    if image.width * image.height > MAX_PICTURE_PIXELS:
-        raise MaskgitError(
-            f"{path} has over {MAX_PICTURE_PIXELS // 10**6} megapixels; cut it first."
-        )
-    return image
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An open picture of 8 bits a channel; what goes wrong with it inside is a sentence."""
+    with warnings.catch_warnings():
+        # Pillow warns of large pictures, which are welcome here, and of damaged metadata.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=READ) as image:
+                if _is_deep(image):
+                    raise MaskgitError(
+                        f"{path} has more than 8 bits a channel, which would be lost; "
+                        "convert it to 8 bits."
+                    )
+                yield image
+        except MaskgitError:
+            raise
+        except FileNotFoundError:
+            raise MaskgitError(f"There is no file {path}.") from None
+        except (Image.DecompressionBombError, MemoryError):
+            raise MaskgitError(
+                f"{path} is too large (over 178 megapixels, or more than there is memory for); "
+                "cut it into parts."
+            ) from None
+        except UnidentifiedImageError:
+            raise MaskgitError(
+                f"{path} is not a picture that can be read; give PNG, JPEG, WebP or TIFF."
+            ) from None
+        except Exception as error:  # Pillow's decoders raise many types at damaged files
+            if isinstance(error, OSError) and error.errno is not None:
+                raise MaskgitError(
+                    f"{path} cannot be read ({error.strerror}); check its permissions."
+                ) from error
+            raise MaskgitError(
+                f"{path} is damaged ({error}); open it in another program and save it again."
+            ) from error
+
+
+def _plain_mode(image: Image.Image) -> str:
+    """The mode of :data:`MODES` that holds every pixel of ``image``."""
+    transparent = "transparency" in image.info or image.mode == "PA"
+    mode = {"1": "L"}.get(image.mode, image.mode if image.mode in MODES else "RGB")
+    if image.mode == "RGBa":
+        return "RGBA"
+    return OPAQUE.get(mode, mode) if transparent else mode
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    mode = _plain_mode(image)
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _is_deep(image: Image.Image) -> bool:
