@@ -10,6 +10,8 @@ import click
 import numpy as np
 from tqdm import tqdm
 
+from maskgit_daemon.bundle import MANIFEST
+from maskgit_daemon.connection_file import write_launcher
 from maskgit_daemon.frame import selection_bounds
 from maskgit_daemon.images import (
     Picture,
@@ -20,6 +22,7 @@ from maskgit_daemon.images import (
     write_picture,
 )
 from maskgit_refine.client import Client, Result, Step
+from maskgit_refine.connection import home_folder
 from maskgit_refine.launch import connect_or_start
 
 FILE = click.Path(path_type=Path)
@@ -61,6 +64,7 @@ def refine(
     """Make the selected part of IMAGE again; every byte outside the selection stays."""
     check_target(out)
     picture = read_picture(image)
+    check_target(out, picture.size)
     width, height = picture.size
     mask = (
         read_selection(selection, picture.size)
@@ -68,7 +72,11 @@ def refine(
         else np.full((height, width), 255, np.uint8)
     )
     fields["options"] = dict(_parse_option(option) for option in options)
+    if (Path(fields["bundle"]) / MANIFEST).is_file():
+        # A folder is told in full: the daemon works elsewhere.
+        fields["bundle"] = str(Path(fields["bundle"]).absolute())
     given = {name: value for name, value in fields.items() if value is not None}
+    write_launcher(home_folder())
     with connect_or_start() as client:
         result, origin = run_job(client, picture, mask, given)
     targets = [out]
@@ -76,7 +84,9 @@ def refine(
         targets = [out.with_stem(f"{out.stem}-{k + 1}") for k in range(len(result.patches))]
     for patch, target in zip(result.patches, targets, strict=True):
         pixels = np.frombuffer(patch.pixels, np.uint8).reshape(patch.height, patch.width, 4)
-        laid = compose(picture, pixels, origin[0] + patch.left, origin[1] + patch.top)
+        laid = picture
+        if patch.info["footprint"]:
+            laid = compose(picture, pixels, origin[0] + patch.left, origin[1] + patch.top)
         write_picture(target, laid)
         if not as_json:
             click.echo(target)
@@ -98,16 +108,15 @@ def run_job(
     window = picture.window(left, top, width, height)
     cut = np.ascontiguousarray(mask[top : top + height, left : left + width])
     job = client.refine(window.tobytes(), cut.tobytes(), width, height, **fields)
-    bar = tqdm(total=fields["steps"], unit="step", leave=False, disable=None)
     result: Result | None = None
-    for event in job:
-        if isinstance(event, Step):
-            bar.total = event.steps
-            bar.n = event.step
-            bar.refresh()
-        elif isinstance(event, Result):
-            result = event
-    bar.close()
+    with tqdm(total=fields["steps"], unit="step", leave=False, disable=None) as bar:
+        for event in job:
+            if isinstance(event, Step):
+                bar.total = event.steps
+                bar.n = event.step
+                bar.refresh()
+            elif isinstance(event, Result):
+                result = event
     if result is None:
         raise click.ClickException("The job was cancelled; nothing was written.")
     return result, (left, top)
