@@ -20,6 +20,7 @@ GRAPHS = ("encoder", "transformer", "decoder", "classifier", "text_encoder")
 REQUIRED_GRAPHS = GRAPHS[:3]
 PRECISIONS = ("fp32", "fp16", "int8")
 CONDITION_KINDS = ("none", "class", "prompt")
+MAX_COUNT = 1 << 20
 STARTER = Path(__file__).parent / "models" / "starter"
 
 
@@ -84,7 +85,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{folder} is not a model bundle: it holds no {MANIFEST}.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(
             f"{folder / MANIFEST} cannot be read ({error}); fetch it again."
         ) from error
@@ -113,7 +114,7 @@ def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise BundleError(f"{folder / MANIFEST} lists no files; export the bundle again.")
     for name, facts in files.items():
         path = folder / name
-        if Path(name).name != name or name == MANIFEST:
+        if not name or Path(name).name != name or name == MANIFEST:
             raise BundleError(
                 f"{folder / MANIFEST} names {name!r}, which is not a plain file name."
             )
@@ -138,7 +139,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         check_files(folder, manifest)
         return _from_manifest(folder, manifest)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, EOFError, ArithmeticError) as error:
         raise BundleError(
             f"{folder / MANIFEST} is not complete ({error!r}); export the bundle again."
         ) from error
@@ -156,6 +157,12 @@ def _optional_file(folder: Path, manifest: Mapping[str, Any], key: str) -> Path 
     return folder / str(manifest[key])
 
 
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_COUNT:
+        raise ValueError(f"{value!r} is not a whole number from 1 to {MAX_COUNT}")
+    return value
+
+
 def _from_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     condition = manifest["condition"]
     if condition["kind"] not in CONDITION_KINDS:
@@ -169,30 +176,41 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     for name in REQUIRED_GRAPHS:
         if not graphs.get(name):
             raise ValueError(f"no {name} graph")
-    codes, stride = int(manifest["codebook_size"]), int(manifest["stride"])
-    if int(manifest["mask_id"]) != codes:
+    codes, stride = _count(manifest["codebook_size"]), _count(manifest["stride"])
+    if manifest["mask_id"] != codes:
         raise ValueError("mask_id is not codebook_size")
     arrays = {}
     for name in ("codebook", "code_colours"):
         file = manifest[name]
         if file not in listed:
             raise ValueError(f"{name} is not among the files")
-        arrays[name] = np.load(folder / file, allow_pickle=False).astype(np.float32)
+        with (folder / file).open("rb") as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+        arrays[name] = array.astype(np.float32)
         if arrays[name].ndim != 2 or len(arrays[name]) != codes:
             raise ValueError(f"{file} has shape {arrays[name].shape}")
-    low, high = manifest["grid"]["min"], manifest["grid"]["max"]
+    if arrays["code_colours"].shape[1] != 3:
+        raise ValueError("code_colours are not RGB")
+    low, high = ([_count(n) for n in manifest["grid"][end]] for end in ("min", "max"))
+    if not len(low) == len(high) == 2 or low[0] > high[0] or low[1] > high[1]:
+        raise ValueError(f"grid from {low} to {high}")
+    labels, null = tuple(condition.get("labels", ())), condition.get("null_label")
+    if not all(isinstance(label, str) for label in labels) or not isinstance(null, int | None):
+        raise ValueError("the labels are not texts, or the null label is no number")
+    if condition["kind"] == "class" and not labels:
+        raise ValueError("a condition without labels")
     return Bundle(
         folder=folder,
         name=str(manifest["name"]),
         family=str(manifest["family"]),
         stride=stride,
         codes=codes,
-        grid_min=(int(low[0]), int(low[1])),
-        grid_max=(int(high[0]), int(high[1])),
+        grid_min=(low[0], low[1]),
+        grid_max=(high[0], high[1]),
         condition=Condition(
             kind=condition["kind"],
-            labels=tuple(condition.get("labels", ())),
-            null_label=condition.get("null_label"),
+            labels=labels,
+            null_label=null,
             required=bool(condition.get("required", False)),
         ),
         graphs=graphs,
