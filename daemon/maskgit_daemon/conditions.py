@@ -28,7 +28,7 @@ def find_label(bundle: Bundle, wanted: str) -> int:
     key = wanted.strip().lower()
     if key in names:
         return names[key]
-    if key.isdigit() and int(key) < len(labels):
+    if key.isdecimal() and int(key) < len(labels):
         return int(key)
     close = difflib.get_close_matches(key, names, 3, 0.4) or list(names)[:5]
     raise RequestError(
@@ -77,11 +77,12 @@ def _class_rows(bundle: Bundle, request: RefineRequest) -> tuple[Conditioning, .
 def mix(logits: Floats, scale: float, step: int, steps: int) -> Floats:
     """Classifier-free guidance: (1+w)·L_cond − w·L_null of logits (2,h,w,K); (1,…) pass through.
 
-    w grows linearly to ``scale`` over the steps: late steps profit most (arXiv 2507.08965).
+    w grows linearly to ``scale`` over the steps and stays there: late steps profit most
+    (arXiv 2507.08965).
     """
     if len(logits) == 1:
         out: Floats = logits[0]
         return out
-    weight = np.float32(scale * (step + 1) / steps)
+    weight = np.float32(scale * min(1.0, (step + 1) / steps))
     mixed: Floats = (1 + weight) * logits[0] - weight * logits[1]
     return mixed

@@ -21,6 +21,7 @@ from maskgit_daemon.errors import RequestError
 from maskgit_daemon.guidance.base import Guide, View
 from maskgit_daemon.noise import Noise, SeededNoise
 from maskgit_daemon.orders import halton_ranks
+from maskgit_daemon.remask import doubtful
 from maskgit_daemon.schedules import masked_share
 
 Tokens = NDArray[np.int64]
@@ -37,7 +38,8 @@ class DecodeJob:
     ``tokens`` (h,w) int64, ``codes`` (K, the mask id) where unknown.  ``temperature`` scales the
     draw's noise, 0 takes the likeliest; ``choice_temperature`` scales that of the ranking and falls
     to 0 over the steps.  ``order``: confidence, halton or random.  ``start_step``: the schedule is
-    entered there (the paper edits from step 2 of 12), so ``steps − start_step`` passes are made.
+    entered there (the paper edits from step 2 of 12), so ``steps − start_step`` passes are made,
+    and then ``more`` that take back and redraw a few (:mod:`maskgit_daemon.remask`).
     Raises :class:`RequestError` if steps, order or token ids make no sense.
     """
 
@@ -49,6 +51,7 @@ class DecodeJob:
     temperature: float = 1.0
     choice_temperature: float = 4.5
     start_step: int = 0
+    more: int = 0
     guide: Guide | None = None
     noise: Noise = SEED_ZERO
 
@@ -89,8 +92,9 @@ class Ask:
     """What a job wants to know from the network.
 
     ``tokens`` (h,w) int64 and ``guidance_tokens`` (h,w) int64 or None are the network's input;
-    ``unknown`` (h,w) bool; this is pass ``step`` (from 0) of ``steps``; ``sampled`` (h,w) int64 is
-    the best complete guess so far, None before the first pass; ``state`` the loop's own.
+    ``unknown`` (h,w) bool; this is pass ``step`` (from 0) of ``steps``, which the passes of
+    ``more`` go beyond; ``sampled`` (h,w) int64 is the best complete guess so far, None before the
+    first pass; ``state`` the loop's own.
     """
 
     tokens: Tokens
@@ -107,21 +111,37 @@ def decode(job: DecodeJob) -> Generator[Ask, Logits, Tokens]:
 
     A job with nothing unknown asks nothing.  Known tokens never change.
     """
-    guide = job.guide or NEUTRAL
+    state = yield from run(job)
+    return state.tokens
+
+
+def run(job: DecodeJob) -> Generator[Ask, Logits, State]:
+    """As :func:`decode`, but return the final state, whose tokens are the answer."""
     state = begin(job)
-    while state.at_start and state.step < job.steps:
-        view = view_of(job, state)
-        logits = yield Ask(
-            tokens=guide.show(view, unsure(job, state)),
-            guidance_tokens=guide.beside(view),
-            unknown=state.tokens == job.codes,
-            step=state.step - job.start_step,
-            steps=job.steps - job.start_step,
-            sampled=state.sampled,
-            state=state,
-        )
-        state = advance(job, state, logits)
-    return state.tokens if state.sampled is None else state.sampled
+    made = np.flatnonzero(state.tokens == job.codes)
+    if not len(made):
+        return state
+    while state.step < job.steps:
+        state = advance(job, state, (yield _ask(job, state, unsure(job, state))))
+    while state.step < job.steps + job.more:
+        state = take_back(job, state, made)
+        state = draw_all(job, state, (yield _ask(job, state, np.empty(0, np.int64))))
+    assert state.sampled is not None
+    return replace(state, tokens=state.sampled)
+
+
+def _ask(job: DecodeJob, state: State, unsure: NDArray[np.int64]) -> Ask:
+    guide = job.guide or NEUTRAL
+    view = view_of(job, state)
+    return Ask(
+        tokens=guide.show(view, unsure),
+        guidance_tokens=guide.beside(view),
+        unknown=state.tokens == job.codes,
+        step=state.step - job.start_step,
+        steps=job.steps - job.start_step,
+        sampled=state.sampled,
+        state=state,
+    )
 
 
 def begin(job: DecodeJob) -> State:
@@ -138,9 +158,10 @@ def begin(job: DecodeJob) -> State:
 
 
 def view_of(job: DecodeJob, state: State) -> View:
-    """What the guide may see of ``state``."""
+    """What the guide may see of ``state``; the passes beyond the schedule look like its last."""
     cells = np.flatnonzero(state.tokens == job.codes)
-    return View(state.tokens, cells, job.codes, state.step, job.steps, state.sampled, state.notes)
+    step = min(state.step, job.steps - 1)
+    return View(state.tokens, cells, job.codes, step, job.steps, state.sampled, state.notes)
 
 
 def unsure(job: DecodeJob, state: State) -> NDArray[np.int64]:
@@ -158,6 +179,22 @@ def unsure(job: DecodeJob, state: State) -> NDArray[np.int64]:
 
 def advance(job: DecodeJob, state: State, logits: Logits) -> State:
     """Draw the unknown tokens from ``logits`` (h,w,K), rank them and mask the lowest again."""
+    cells = np.flatnonzero(state.tokens == job.codes)
+    drawn = draw_all(job, state, logits)
+    if (job.guide or NEUTRAL).CHOOSES_FIRST:
+        basis, ratio = state.log_probability[cells], _ratio(state.step, job.steps)
+    else:
+        basis, ratio = drawn.log_probability[cells], _ratio(state.step + 1, job.steps)
+    scores, count = _ranking(job, state, cells, basis, ratio)
+    confidence = np.full(state.tokens.size, np.inf, np.float32)
+    confidence[cells] = scores
+    tokens = drawn.tokens.copy()
+    tokens.reshape(-1)[lowest(cells, scores, count)] = job.codes
+    return replace(drawn, tokens=tokens, confidence=confidence)
+
+
+def draw_all(job: DecodeJob, state: State, logits: Logits) -> State:
+    """Draw the unknown tokens from ``logits`` (h,w,K) and keep them all."""
     view = view_of(job, state)
     cells = view.cells
     own = logits.reshape(-1, logits.shape[-1])[cells, : job.codes]
@@ -170,24 +207,23 @@ def advance(job: DecodeJob, state: State, logits: Logits) -> State:
     log_probability[cells] = _log_softmax_at(guided if guide.RANKS_GUIDED else own, drawn)
     sampled = state.tokens.copy()
     sampled.reshape(-1)[cells] = drawn
-    if guide.CHOOSES_FIRST:
-        basis, ratio = state.log_probability[cells], _ratio(state.step, job.steps)
-    else:
-        basis, ratio = log_probability[cells], _ratio(state.step + 1, job.steps)
-    scores, count = _ranking(job, state, cells, basis, ratio)
-    confidence = np.full(state.tokens.size, np.inf, np.float32)
-    confidence[cells] = scores
-    tokens = sampled.copy()
-    tokens.reshape(-1)[lowest(cells, scores, count)] = job.codes
     return replace(
         state,
-        tokens=tokens,
+        tokens=sampled,
         step=state.step + 1,
         sampled=sampled,
         log_probability=log_probability,
-        confidence=confidence,
         notes=view.notes,
     )
+
+
+def take_back(job: DecodeJob, state: State, made: NDArray[np.int64]) -> State:
+    """Mask a few doubtful ones of the complete sample's own cells ``made`` (n,) again."""
+    assert state.sampled is not None
+    cells = doubtful(made, state.log_probability[made], job.noise.choice(state.step, made))
+    tokens = state.sampled.copy()
+    tokens.reshape(-1)[cells] = job.codes
+    return replace(state, tokens=tokens)
 
 
 def draw(logits: Logits, job: DecodeJob, step: int, cells: NDArray[np.int64]) -> Tokens:

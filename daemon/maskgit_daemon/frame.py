@@ -63,7 +63,7 @@ def to_float(pixels: Pixels) -> Floats:
 def lay_frame(pixels: Pixels, selection: Mask, bundle: Bundle) -> tuple[Frame, float]:
     """Cut the window (H,W,4) and its selection (H,W) to the first pass's grid; and its scale."""
     bounds = selection_bounds(selection)
-    scale = pass_scale(bounds.width, bounds.height, bundle)
+    scale = pass_scale(bounds, (selection.shape[1], selection.shape[0]), bundle)
     if scale < 1.0:
         pixels, selection = shrink(pixels, selection, scale)
         bounds = selection_bounds(selection)

@@ -73,14 +73,20 @@ def lattice(start: int, extent: int, size: int, stride: int, low: int, high: int
     return Lattice(start - before_pixels - before * stride, tokens, before, footprint)
 
 
-def pass_scale(width: int, height: int, bundle: Bundle) -> float:
-    """1 if a selection of width × height pixels fits the grid with context, else the shrink.
+def pass_scale(bounds: Rect, size: tuple[int, int], bundle: Bundle) -> float:
+    """1 if a selection with these bounds fits the grid with context, else the shrink.
 
-    The shrunk selection leaves ``MIN_MARGIN`` tokens (or a quarter of a small grid) on each side.
+    ``size``: width and height of the picture or window that ``bounds`` lie on.  The shrunk
+    selection leaves ``MIN_MARGIN`` tokens (or a quarter of a small grid) on each side where the
+    picture goes on.
     """
     scale = 1.0
-    for extent, high in ((height, bundle.grid_max[0]), (width, bundle.grid_max[1])):
-        room = (high - 2 * min(MIN_MARGIN, high // 4)) * bundle.stride
+    for start, extent, whole, high in (
+        (bounds.top, bounds.height, size[1], bundle.grid_max[0]),
+        (bounds.left, bounds.width, size[0], bundle.grid_max[1]),
+    ):
+        open_ends = (start > 0) + (start + extent < whole)
+        room = (high - open_ends * min(MIN_MARGIN, high // 4)) * bundle.stride
         scale = min(scale, room / extent)
     return scale
 
@@ -107,7 +113,7 @@ def plan_window(bounds: Rect, canvas: tuple[int, int], bundle: Bundle) -> Window
     """
     bounds = Rect(*bounds)
     check_bounds(bounds, canvas)
-    scale = pass_scale(bounds.width, bounds.height, bundle)
+    scale = pass_scale(bounds, canvas, bundle)
     axes = []
     for start, extent, size, axis in (
         (bounds.left, bounds.width, canvas[0], 1),

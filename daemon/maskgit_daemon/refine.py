@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskgit_daemon.conditions import condition_rows, mix
-from maskgit_daemon.decode import Ask, DecodeJob, decode
+from maskgit_daemon.decode import Ask, DecodeJob, State, run
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.events import Patch, Step
 from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds, to_float
@@ -23,6 +23,7 @@ from maskgit_daemon.guidance import Painted, find_method, make_guide
 from maskgit_daemon.noise import SeededNoise
 from maskgit_daemon.paste import crop, feathered, match_border, toward_strokes
 from maskgit_daemon.patch import MIN_MARGIN, Rect
+from maskgit_daemon.rank import Score, confidence, score
 from maskgit_daemon.request import Mask, Pixels, RefineRequest
 from maskgit_daemon.runtime import Conditioning, Model
 
@@ -64,27 +65,44 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
         return [_untouched(request)] * request.variants
     frame, scale = lay_frame(request.pixels, request.selection, model.bundle)
     tiles = [] if scale == 1.0 else _tiles(request.selection, model)
-    total = request.steps * (1 + len(tiles))
-    tokens = yield from _decode_pass(model, request, frame, rows, (0, total))
-    pictures = [_picture(model, request, frame, t) for t in tokens]
+    passes = request.steps + request.more
+    total = passes * (1 + len(tiles))
+    ends = yield from _decode_pass(model, request, frame, rows, (0, total))
+    pictures = [_picture(model, request, frame, end.tokens) for end in ends]
+    scores = [
+        _score(model, rows[0].label, frame, picture, end)
+        for picture, end in zip(pictures, ends, strict=True)
+    ]
+    tokens = [end.tokens for end in ends]
     if scale == 1.0:
+        place = _inside(request, frame)
         return [
-            _patch(request, frame, picture, grid, variant, _inside(request, frame))
+            _patch(request, frame, picture, grid, variant, place, score=scores[variant])
             for variant, (picture, grid) in enumerate(zip(pictures, tokens, strict=True))
         ]
     patches = []
     for variant, (picture, grid) in enumerate(zip(pictures, tokens, strict=True)):
         window = _paint(request, frame, picture)
         for number, tile in enumerate(tiles):
-            done = (1 + number) * request.steps
+            done = (1 + number) * passes
             window = yield from _tile_pass(
                 model, request, rows, window, tile, variant, (done, total)
             )
         bounds = selection_bounds(request.selection)
+        chosen = request.selection
         patches.append(
-            _patch(request, frame, window, grid, variant, bounds, bounds, request.selection)
+            _patch(request, frame, window, grid, variant, bounds, bounds, chosen, scores[variant])
         )
     return patches
+
+
+def _score(model: Model, label: int | None, frame: Frame, picture: Floats, end: State) -> Score:
+    """How good a variant of the first pass is; see :mod:`maskgit_daemon.rank`."""
+    known = frame.known[..., None]
+    whole = frame.colour * known + picture * (1.0 - known)
+    own = confidence(end.log_probability, frame.footprint)
+    null = model.bundle.condition.null_label
+    return score(model, whole.astype(np.float32), None if label == null else label, own)
 
 
 def refine(
@@ -135,8 +153,8 @@ def _decode_pass(
     rows: tuple[Conditioning, ...],
     progress: tuple[int, int],
     variants: tuple[int, ...] | None = None,
-) -> Generator[list[Pending], list[Floats], list[Tokens]]:
-    """Decode every variant of one frame in step; returns their token grids."""
+) -> Generator[list[Pending], list[Floats], list[State]]:
+    """Decode every variant of one frame in step; returns how each ended."""
     bundle = model.bundle
     context = frame.context()
     known = model.encode(_to_model(context))[0]
@@ -153,7 +171,7 @@ def _decode_pass(
         guide = make_guide(request.guidance, bundle, painted, request.strength, request.options)
     runs = {}
     asks: dict[int, Ask] = {}
-    results: dict[int, Tokens] = {}
+    results: dict[int, State] = {}
     for variant in variants or range(request.variants):
         job = DecodeJob(
             tokens=start,
@@ -163,11 +181,17 @@ def _decode_pass(
             order=request.order,
             temperature=request.temperature,
             choice_temperature=request.choice_temperature,
+            more=request.more,
             guide=guide,
             noise=SeededNoise(request.seed, variant),
         )
-        runs[variant] = decode(job)
-        asks[variant] = next(runs[variant])
+        runs[variant] = run(job)
+        first = _advance(runs[variant], None)
+        # A guide that holds every token leaves nothing to ask.
+        if isinstance(first, Ask):
+            asks[variant] = first
+        else:
+            results[variant] = first
     while asks:
         pending = [
             Pending(
@@ -191,13 +215,13 @@ def _decode_pass(
     return [results[variant] for variant in sorted(results)]
 
 
-def _advance(run: Generator[Ask, Floats, Tokens], row: Floats) -> Ask | Tokens:
-    """Send a decode its logits: what it asks next, or its final tokens."""
+def _advance(decoding: Generator[Ask, Floats, State], row: Floats | None) -> Ask | State:
+    """Send a decode its logits (None at first): what it asks next, or its final state."""
     try:
-        return run.send(row)
+        return next(decoding) if row is None else decoding.send(row)
     except StopIteration as stop:
-        tokens: Tokens = stop.value
-        return tokens
+        state: State = stop.value
+        return state
 
 
 def _tile_pass(
@@ -217,8 +241,8 @@ def _tile_pass(
     frame = cut_frame(seen, selection, bounds, model.bundle)
     strength = max(TILE_STRENGTH, 1e-3)
     guided = replace(request, strength=strength, guidance="default", variants=1, options={})
-    tokens = yield from _decode_pass(model, guided, frame, rows, progress, (variant,))
-    picture = match_border(_pixels(model, tokens[0]), frame)
+    ends = yield from _decode_pass(model, guided, frame, rows, progress, (variant,))
+    picture = match_border(_pixels(model, ends[0].tokens), frame)
     out = window.copy()
     inner = Rect(frame.bounds.left, frame.bounds.top, bounds.width, bounds.height)
     region = (
@@ -307,6 +331,7 @@ def _patch(
     place: Rect,
     source: Rect | None = None,
     selection: Mask | None = None,
+    score: Score | None = None,
 ) -> Patch:
     """Cut the selection out of ``picture`` as an RGBA patch in the request's dtype."""
     bounds = source or frame.bounds
@@ -329,6 +354,8 @@ def _patch(
         "footprint": int(frame.footprint.sum()),
         "grid": list(tokens.shape),
     }
+    if score is not None:
+        info |= {"score": round(score.value, 6), "score_by": score.by}
     return Patch(place.left, place.top, pixels, tokens, info)
 
 

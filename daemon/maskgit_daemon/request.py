@@ -32,6 +32,7 @@ class RefineRequest:
     ``label``, ``prompt``, ``negative_prompt``, ``guidance_scale``: the condition, if the bundle
     takes it.
     ``temperature`` scales the draw's noise, ``choice_temperature`` that of the confidence (≥ 0).
+    ``more``: passes after the last that redraw a few doubtful tokens ("refine more"), ≥ 0.
     ``feather``: pixels over which the returned patch's alpha fades inside the selection, ≥ 0.
 
     Raises :class:`RequestError` with a sentence if a field is out of range.
@@ -48,6 +49,7 @@ class RefineRequest:
     negative_prompt: str | None = None
     guidance_scale: float | None = None
     steps: int = 8
+    more: int = 0
     schedule: str = "cosine"
     order: str = "confidence"
     temperature: float = 1.0
@@ -66,6 +68,7 @@ class RefineRequest:
         if self.guidance_scale is not None:
             _within("guidance_scale", self.guidance_scale, 0.0, 100.0)
         _whole("steps", self.steps, 1, MAX_STEPS)
+        _whole("more", self.more, 0, MAX_STEPS)
         _whole("variants", self.variants, 1, MAX_VARIANTS)
         _whole("seed", self.seed, 0, 2**63 - 1)
         find_schedule(self.schedule)

@@ -122,6 +122,7 @@ REFINE_FIELDS = {
     "negative_prompt": _or_null(TEXT),
     "guidance_scale": _or_null(NUMBER),
     "steps": INT,
+    "more": INT,
     "schedule": TEXT,
     "order": TEXT,
     "temperature": NUMBER,

@@ -1,0 +1,258 @@
+"""Outpainting: a picture grows, strip by strip, each window seeing half a window of what is known.
+
+MaskGIT, section 4.3 and appendix F, extends a picture by windows that overlap the known part; here
+a window makes at most half its width, so that at least as much context as unknown is seen, and a
+strip longer than a window is made tile by tile.  Everything is at native scale.  Each window makes
+some pixels more than are kept: a decoder's outermost pixels lack their neighbours, and where the
+next window met them a line would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskgit_daemon.errors import RequestError
+from maskgit_daemon.patch import Rect
+
+MAX_GROWN_PIXELS = 500_000_000
+SPARE = 16
+"""Outermost pixels of a window that are made again by the next one, or dropped at the end."""
+BANDS = 4
+"""Bands, at least, that the picture is cut into to learn how much its colours vary."""
+STRONGEST = 1.25
+"""The most a strip's contrast is raised or lowered."""
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+
+class Sides(NamedTuple):
+    """Pixels to add on each side, ≥ 0."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+
+class Reach(NamedTuple):
+    """Pixels that a model makes at once at native scale.
+
+    ``whole``: a window's side; ``inner``: the longest selection that has context at both ends.
+    """
+
+    whole: int
+    inner: int
+
+
+class Strip(NamedTuple):
+    """One step of growth; all rectangles lie on the grown picture and may reach out of it.
+
+    ``side``: left, top, right or bottom.  ``bounds``: the pixels to keep.  ``canvas``: what is
+    known so far, the strip and its spare pixels: nothing outside it is to be planned for.
+    ``tiles``: the parts to be made, spare pixels and all, in order.
+    """
+
+    side: str
+    bounds: Rect
+    canvas: Rect
+    tiles: tuple[Rect, ...]
+
+
+Fill = Callable[[Bytes, Rect, int], Bytes]
+"""(pixels RGBA, tile, number) → the tile's pixels (h,w,4); transparent pixels are unknown."""
+
+
+def parse_sides(text: str) -> Sides:
+    """``left=200,right=200`` → :class:`Sides`; raises :class:`RequestError` with a sentence."""
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        if name not in Sides._fields or name in found or not (value.isascii() and value.isdigit()):
+            raise RequestError(
+                f"{part.strip()!r} is not a side to extend; write for example left=200,right=200 "
+                "with any of left, top, right, bottom, each once, in whole pixels."
+            )
+        found[name] = int(value[:12])
+    if not any(found.values()):
+        raise RequestError("Nothing is to be added; give at least one side some pixels.")
+    return Sides(**found)
+
+
+def grown_size(size: tuple[int, int], sides: Sides) -> tuple[int, int]:
+    """Width and height after growth; :class:`RequestError` if that is too large to hold."""
+    width, height = size[0] + sides.left + sides.right, size[1] + sides.top + sides.bottom
+    if width * height > MAX_GROWN_PIXELS:
+        raise RequestError(
+            f"The picture would grow to {width} × {height} pixels; extend it by less "
+            f"(at most {MAX_GROWN_PIXELS // 10**6} megapixels)."
+        )
+    return width, height
+
+
+def grow(pixels: Bytes, sides: Sides) -> Bytes:
+    """RGBA (H,W,4) with transparent pixels added; raises like :func:`grown_size`."""
+    height, width = pixels.shape[:2]
+    wide, tall = grown_size((width, height), sides)
+    out = np.zeros((tall, wide, 4), np.uint8)
+    out[sides.top : sides.top + height, sides.left : sides.left + width] = pixels
+    return out
+
+
+def plan_strips(size: tuple[int, int], sides: Sides, reach: Reach) -> list[Strip]:
+    """The strips that grow a picture of ``size`` (width, height), in order.
+
+    Left and right first, outward, then top and bottom over the new width.  A strip is at most half
+    a window thick with ``SPARE``; a strip that is not longer than a window is one tile.
+    """
+    thick = max(1, reach.whole // 2 - SPARE)
+    known = Rect(sides.left, sides.top, *size)
+    strips = []
+    for side in ("left", "right", "top", "bottom"):
+        missing = getattr(sides, side)
+        across = known.height if side in ("left", "right") else known.width
+        longest = reach.whole if across <= reach.whole else reach.inner
+        for pixels in _parts(missing, thick):
+            made, canvas = _grow_rect(known, side, pixels + SPARE)
+            bounds, known = _grow_rect(known, side, pixels)
+            strips.append(Strip(side, bounds, canvas, tuple(_tiles(made, side, longest))))
+    return strips
+
+
+def extend_picture(
+    grown: Bytes, sides: Sides, reach: Reach, fill: Fill, anchor: bool = True
+) -> Iterator[Bytes]:
+    """Fill the grown picture (H,W,4) strip by strip; yields it after each strip.
+
+    ``fill`` makes a tile; known pixels are never written.  ``anchor``: see :func:`anchored`.
+    """
+    height, width = grown.shape[:2]
+    size = (width - sides.left - sides.right, height - sides.top - sides.bottom)
+    spare = Sides(*(SPARE if pixels else 0 for pixels in sides))
+    work = grow(grown, spare)
+    whole = work[cut(Rect(spare.left, spare.top, width, height))]
+    source = whole[cut(Rect(sides.left, sides.top, *size))]
+    number = 0
+    for strip in plan_strips(size, sides, reach):
+        view = work[cut(_moved(strip.canvas, spare.left, spare.top))]
+        for tile in strip.tiles:
+            local = _moved(tile, -strip.canvas.left, -strip.canvas.top)
+            view[cut(local)] = fill(view, local, number)
+            number += 1
+        kept = whole[cut(strip.bounds)].copy()
+        for tile in strip.tiles:
+            view[cut(_moved(tile, -strip.canvas.left, -strip.canvas.top))] = 0
+        whole[cut(strip.bounds)] = anchored(kept, source, strip.side) if anchor else kept
+        yield whole
+
+
+def anchored(strip: Bytes, source: Bytes, side: str) -> Bytes:
+    """A strip (h,w,4) held to the colours that the source picture (H,W,4) itself shows.
+
+    Colour drifts when windows follow windows (MaskGIT, appendix F).  The source is cut into bands
+    as thick as the strip; a mean or standard deviation of the strip outside the range of the
+    bands' is brought back to its nearer end, within that nothing is changed.  The correction fades
+    in from the joint over half the strip, so that no seam appears.
+    """
+    axis = 1 if side in ("left", "right") else 0
+    values = strip[..., :3].astype(np.float64)
+    thickness = values.shape[axis]
+    means, spreads = band_statistics(source, axis, thickness)
+    mean, spread = values.mean((0, 1)), float(values.std((0, 1)).mean())
+    shift = np.clip(mean, means.min(0), means.max(0)) - mean
+    wanted = float(np.clip(spread, spreads.min(), spreads.max()))
+    gain = float(np.clip(wanted / max(spread, 1e-6), 1.0 / STRONGEST, STRONGEST))
+    if not shift.any() and gain == 1.0:
+        return strip
+    distance = (np.arange(thickness) + 0.5) / max(1.0, thickness / 2.0)
+    near = np.minimum(1.0, distance)
+    fade = near * near * (3.0 - 2.0 * near)
+    if side in ("left", "top"):
+        fade = fade[::-1]
+    fade = fade[None, :, None] if axis else fade[:, None, None]
+    moved = values + fade * (shift + (gain - 1.0) * (values - mean))
+    out = strip.copy()
+    out[..., :3] = np.clip(moved + 0.5, 0.0, 255.0).astype(np.uint8)
+    return out
+
+
+def band_statistics(source: Bytes, axis: int, thickness: int) -> tuple[Floats, Floats]:
+    """Mean colours (n,3) and standard deviations (n,) of a picture's bands along ``axis``.
+
+    Bands are ``thickness`` pixels thick, or thinner so that there are at least four, and overlap
+    by half.
+    """
+    values = source[..., :3].astype(np.float64)
+    extent = values.shape[axis]
+    thickness = max(1, min(thickness, extent // BANDS))
+    starts = range(0, max(1, extent - thickness + 1), max(1, thickness // 2))
+    bands = [np.take(values, range(k, min(extent, k + thickness)), axis) for k in starts]
+    means = np.array([band.mean((0, 1)) for band in bands])
+    spreads = np.array([band.std((0, 1)).mean() for band in bands])
+    return means, spreads
+
+
+def window_seed(seed: int, variant: int, number: int) -> int:
+    """A seed of 63 bits for the ``number``-th window of a variant.
+
+    With one seed for all, every window would get the same noise at the same places, and the
+    picture would repeat itself.
+    """
+    return int(np.random.SeedSequence((seed, variant, number)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def cut(rect: Rect) -> tuple[slice, slice]:
+    """The index of a rectangle's pixels in (H,W,…)."""
+    left, top, width, height = rect
+    return slice(top, top + height), slice(left, left + width)
+
+
+def window_of(view: Bytes, tile: Rect, window: Rect) -> tuple[Bytes, Bytes]:
+    """The pixels of ``window`` and the selection of ``tile`` in it, both contiguous."""
+    pixels = np.ascontiguousarray(view[cut(window)])
+    selection = np.zeros(pixels.shape[:2], np.uint8)
+    inner = tile._replace(left=tile.left - window.left, top=tile.top - window.top)
+    selection[cut(inner)] = 255
+    return pixels, selection
+
+
+def _moved(rect: Rect, right: int, down: int) -> Rect:
+    return rect._replace(left=rect.left + right, top=rect.top + down)
+
+
+def _parts(total: int, most: int) -> list[int]:
+    """``total`` as a sum of equal parts (within 1) of at most ``most``."""
+    count = -(-total // most)
+    return [total * (k + 1) // count - total * k // count for k in range(count)]
+
+
+def _grow_rect(known: Rect, side: str, pixels: int) -> tuple[Rect, Rect]:
+    """The strip beside ``known``, and ``known`` with it."""
+    left, top, width, height = known
+    if side == "left":
+        return Rect(left - pixels, top, pixels, height), Rect(
+            left - pixels, top, width + pixels, height
+        )
+    if side == "right":
+        return Rect(left + width, top, pixels, height), Rect(left, top, width + pixels, height)
+    if side == "top":
+        return Rect(left, top - pixels, width, pixels), Rect(
+            left, top - pixels, width, height + pixels
+        )
+    return Rect(left, top + height, width, pixels), Rect(left, top, width, height + pixels)
+
+
+def _tiles(bounds: Rect, side: str, longest: int) -> Iterator[Rect]:
+    left, top, width, height = bounds
+    if side in ("left", "right"):
+        for part in _parts(height, longest):
+            yield Rect(left, top, width, part)
+            top += part
+    else:
+        for part in _parts(width, longest):
+            yield Rect(left, top, part, height)
+            left += part
