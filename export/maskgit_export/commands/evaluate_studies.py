@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from maskgit_export.evaluate.pictures import native_windows
 from maskgit_export.evaluate.plots import plot_lines, plot_panels
 from maskgit_export.evaluate.realism import UNITS
 
-STUDIES = ("schedules", "ratios", "speed")
+STUDIES = ("schedules", "sampling", "ratios", "speed")
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -41,6 +42,19 @@ def numbers(text: str) -> tuple[float, ...]:
         raise MaskgitError(f"{text!r} is not a list of numbers such as 1,2,4.") from None
 
 
+def by_measure(
+    rows: Sequence[s.ScheduleRow] | Sequence[s.SamplingRow], x: str, line: str
+) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Measure → value of the field ``line`` → points (field ``x``, measure), for the plots."""
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for measure, unit in UNITS.items():
+        lines = panels[f"{measure} ({unit})"] = {}
+        for row in rows:
+            points = lines.setdefault(str(getattr(row, line)), [])
+            points.append((getattr(row, x), getattr(row, measure)))
+    return panels
+
+
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(STUDIES))
 @BUNDLE
@@ -49,6 +63,8 @@ def numbers(text: str) -> tuple[float, ...]:
 @click.option("--side", type=click.IntRange(64), default=128, show_default=True)
 @click.option("--steps", default="1,2,4,8,12,16,32", show_default=True)
 @click.option("--schedules", default=",".join(s.SCHEDULES), show_default=True)
+@click.option("--temperatures", default="0.6,0.8,0.9,1", show_default=True, help="Of the draw.")
+@click.option("--choices", default="1,2,4.5,9", show_default=True, help="Of the ranking.")
 @click.option("--ratios", default="0.5,0.6,0.7,0.8,0.9,0.95,0.99", show_default=True)
 @click.option("--grids", default="16,32", show_default=True, help="Sides of grids to time, tokens.")
 @PRECISION
@@ -64,6 +80,8 @@ def studies(
     side: int,
     steps: str,
     schedules: str,
+    temperatures: str,
+    choices: str,
     ratios: str,
     grids: str,
     precision: str,
@@ -72,7 +90,7 @@ def studies(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Repeat the paper's studies: schedules × steps, mask ratios, speed against one by one.
+    """Repeat the paper's studies: schedules × steps, mask ratios, speed; and sampling.
 
     NAMES: which of them; all if none is given.
     """
@@ -80,23 +98,27 @@ def studies(
     values: dict[str, Any] = {"bundle": model.bundle.name, "precision": model.precision}
     wanted = names or STUDIES
     counts = [int(n) for n in numbers(steps)]
+    tasks = pictures_or_sentence(make_tasks, data, "centre", pictures, side, (0.1, 0.3), seed)
     if "schedules" in wanted:
-        tasks = pictures_or_sentence(make_tasks, data, "centre", pictures, side, (0.1, 0.3), seed)
         chosen = schedules.split(",")
         with tqdm(total=len(chosen) * len(counts), desc="schedules", disable=as_json) as bar:
             found = s.study_schedules(model, tasks, chosen, counts, Settings(), bar.update)
         values["schedules"] = [asdict(row) for row in found]
         values["schedules found"] = s.schedule_sentence(found)
         if out is not None:
-            panels = {
-                f"{measure} ({unit})": {
-                    name: [(r.steps, getattr(r, measure)) for r in found if r.schedule == name]
-                    for name in chosen
-                }
-                for measure, unit in UNITS.items()
-            }
+            panels = by_measure(found, "steps", "schedule")
             title = f"Schedule × steps, centre holes, {pictures} windows; less is better"
             plot_panels(panels, out / "schedules.png", title=title, x="steps", log_x=True)
+    if "sampling" in wanted:
+        draws, rankings = numbers(temperatures), numbers(choices)
+        with tqdm(total=len(draws) * len(rankings), desc="sampling", disable=as_json) as bar:
+            drawn = s.study_sampling(model, tasks, draws, rankings, Settings(), bar.update)
+        values["sampling"] = [asdict(row) for row in drawn]
+        values["sampling found"] = s.sampling_sentence(drawn)
+        if out is not None:
+            panels = by_measure(drawn, "temperature", "choice_temperature")
+            title = f"Temperatures of the draw and the ranking, centre holes, {pictures} windows"
+            plot_panels(panels, out / "sampling.png", title=title, x="temperature")
     if "ratios" in wanted:
         windows = pictures_or_sentence(native_windows, data, pictures, side, seed)
         shares = (0.0, *numbers(ratios))

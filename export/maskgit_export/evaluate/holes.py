@@ -52,9 +52,9 @@ def free_form(pixels: Pixels, share: tuple[float, float], rng: np.random.Generat
             for _ in range(int(rng.integers(4, 12))):
                 angle += rng.normal(0, 0.7)
                 step = rng.uniform(0.3, 0.9) * brush
-                place = np.clip(
-                    place + step * np.array([np.cos(angle), np.sin(angle)]), 0, [width, height]
-                )
+                place = place + step * np.array([np.cos(angle), np.sin(angle)])
+                if not (0 <= place[0] < width and 0 <= place[1] < height):
+                    break
                 draw.ellipse((*(place - brush / 2), *(place + brush / 2)), fill=255)
                 # Mode "1" would give an array whose True is 255 in memory, which breaks SciPy.
                 hole = np.asarray(canvas) > 0

@@ -18,10 +18,10 @@ Hole = NDArray[np.bool_]
 SIDE = 32
 """Side of a patch, pixels: 16 tokens at stride 8."""
 
-BLOCK, STEP = 4, 8
-"""Pixels a block of the coarse search is averaged over, pixels between its positions."""
+BLOCK = 4
+"""Pixels between the positions of the coarse search; it compares means over twice as many."""
 
-CANDIDATES, REACH = 12, 8
+CANDIDATES, REACH = 12, 4
 """Coarse hits that are compared pixel by pixel, pixels each is shifted by either way."""
 
 
@@ -51,7 +51,7 @@ def nearest_distances(queries: Sequence[Pixels], pictures: Iterable[Pixels]) -> 
 
     Root mean square difference over pixels and channels, both averaged over 4 × 4 px (what is finer
     no tokenizer keeps), relative to the query's own standard deviation (at least 2 grey levels): 0
-    is a copy, a patch of one mean colour is 1.  Found by block means of luma at every eighth
+    is a copy, a patch of one mean colour is 1.  Found by block means of luma at every fourth
     position, then pixel by pixel round the 12 best; mirrored patches count too.
     """
     both = [*queries, *(np.ascontiguousarray(q[:, ::-1]) for q in queries)]
@@ -72,19 +72,20 @@ def nearest_distances(queries: Sequence[Pixels], pictures: Iterable[Pixels]) -> 
                 worst = int(best[query].argmax())
                 if squared[query, hit] < best[query, worst]:
                     best[query, worst] = squared[query, hit]
-                    top, left = (int(n) * STEP for n in divmod(int(hit), columns))
+                    top, left = (int(n) * BLOCK for n in divmod(int(hit), columns))
                     patches[query][worst] = _around(picture, top, left)
     found = [_finest(q, [c for c in row if c.size]) for q, row in zip(both, patches, strict=True)]
     return np.minimum(found[: len(queries)], found[len(queries) :])
 
 
 def _blocks(pixels: Pixels) -> NDArray[np.float32]:
-    """Block means (rows,columns,64) of every patch at every eighth pixel of a picture (H,W,3)."""
+    """Means (rows,columns,49) over 8 × 8 px, every 4 px, of every patch at every fourth pixel."""
     height, width = (n // BLOCK for n in pixels.shape[:2])
     grey = cv2.cvtColor(pixels[: height * BLOCK, : width * BLOCK], cv2.COLOR_RGB2GRAY)
-    means = cv2.resize(grey.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    side, step = SIDE // BLOCK, STEP // BLOCK
-    windows = sliding_window_view(means, (side, side))[::step, ::step]
+    small = cv2.resize(grey.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    means = 0.25 * (small[1:, 1:] + small[1:, :-1] + small[:-1, 1:] + small[:-1, :-1])
+    side = SIDE // BLOCK - 1
+    windows = sliding_window_view(means, (side, side))
     return np.ascontiguousarray(windows.reshape(*windows.shape[:2], -1), np.float32)
 
 

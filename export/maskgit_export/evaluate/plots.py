@@ -40,8 +40,8 @@ def plot_fills(table: Mapping[str, Mapping[str, Interval]], title: str, path: Pa
         axis.set_xlabel(UNITS.get(measure, "seconds (median)"))
         axis.set_title(measure)
         axis.grid(axis="x", alpha=0.3)
-        if measure in ("kernel", "seconds"):
-            axis.set_xscale("symlog", linthresh=1e-4 if measure == "kernel" else 1e-2)
+        if measure == "seconds":
+            axis.set_xscale("log")
     figure.suptitle(title, y=1.02)
     figure.tight_layout()
     save(figure, path)

@@ -72,14 +72,47 @@ def study_schedules(
     for schedule in schedules:
         for count in steps:
             chosen = replace(settings, schedule=schedule, steps=count)
-            found = [
-                realism(task.window.pixels, our_fill(model, task, chosen)[0], task.hole)
-                for task in tasks
-            ]
-            means = {m: float(np.mean([f[m] for f in found])) for m in UNITS}
-            rows.append(ScheduleRow(schedule, count, **means))
+            rows.append(ScheduleRow(schedule, count, **_means(model, tasks, chosen)))
             on_done()
     return rows
+
+
+@dataclass(frozen=True)
+class SamplingRow:
+    """Means of the realism five over the tasks, for two temperatures of the sampler."""
+
+    temperature: float
+    choice_temperature: float
+    gradient: float
+    spectrum: float
+    entropy: float
+    kernel: float
+    seam: float
+
+
+def study_sampling(
+    model: Model,
+    tasks: Sequence[Task],
+    temperatures: Iterable[float],
+    choice_temperatures: Iterable[float],
+    settings: Settings,
+    on_done: Callable[[], object] = lambda: None,
+) -> list[SamplingRow]:
+    """Every temperature of the draw with every one of the ranking, on the same holes."""
+    rows = []
+    for choice in choice_temperatures:
+        for temperature in temperatures:
+            chosen = replace(settings, temperature=temperature, choice_temperature=choice)
+            rows.append(SamplingRow(temperature, choice, **_means(model, tasks, chosen)))
+            on_done()
+    return rows
+
+
+def _means(model: Model, tasks: Sequence[Task], settings: Settings) -> dict[str, float]:
+    found = [
+        realism(task.window.pixels, our_fill(model, task, settings)[0], task.hole) for task in tasks
+    ]
+    return {m: float(np.mean([f[m] for f in found])) for m in UNITS}
 
 
 @dataclass(frozen=True)
@@ -194,6 +227,16 @@ def schedule_sentence(rows: Sequence[ScheduleRow]) -> str:
         f"({best.kernel:.3f}; best at {most} steps {late:.3f}): {more}; over all numbers of steps "
         f"the schedules rank {ranking}."
     )
+
+
+def sampling_sentence(rows: Sequence[SamplingRow]) -> str:
+    """What the sampling study found."""
+    best = {m: min(rows, key=lambda r, m=m: float(getattr(r, m))) for m in UNITS}  # type: ignore[misc]
+    parts = [
+        f"{m} at temperature {r.temperature:g} and choice temperature {r.choice_temperature:g}"
+        for m, r in best.items()
+    ]
+    return f"Lowest: {', '.join(parts)}."
 
 
 def ratio_sentence(rows: Sequence[RatioRow]) -> str:
