@@ -1,33 +1,17 @@
-"""``maskgit train tokenizer|decoder|transformer``."""
+"""``maskgit train tokenizer|decoder|transformer|guidance|iterative``."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+from maskgit_export.commands.plan_options import FILE, FOLDER, TARGET, plan_options
+from maskgit_export.commands.train_guidance import guidance, iterative
+
 PLACE = click.Path(exists=True, path_type=Path)
-TARGET = click.Path(file_okay=False, path_type=Path)
-
-
-def plan_options(plan: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """One option for each field of a plan, with its default."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for field in reversed(dataclasses.fields(plan)):
-            flag = "--" + field.name.replace("_", "-")
-            command = click.option(flag, field.name, default=field.default, show_default=True)(
-                command
-            )
-        return command
-
-    return decorate
 
 
 def _prepare(threads: int) -> None:
@@ -114,3 +98,7 @@ def transformer(
         raise click.UsageError("Give --tokenizer, or --init with a bundle.")
     plan = TRANSFORMER(**fields)
     click.echo(train_transformer(data, tokenizer, out, plan, init=init, validation=validation))
+
+
+train.add_command(guidance)
+train.add_command(iterative)
