@@ -125,8 +125,8 @@ def plan_strips(size: tuple[int, int], sides: Sides, reach: Reach) -> list[Strip
 
 def extend_picture(
     grown: Bytes, sides: Sides, reach: Reach, fill: Fill, anchor: bool = True
-) -> Iterator[Bytes]:
-    """Fill the grown picture (H,W,4) strip by strip; yields it after each strip.
+) -> Bytes:
+    """The grown picture (H,W,4), its transparent rim made strip by strip.
 
     ``fill`` makes a tile; known pixels are never written.  ``anchor``: see :func:`anchored`.
     """
@@ -147,7 +147,7 @@ def extend_picture(
         for tile in strip.tiles:
             view[cut(_moved(tile, -strip.canvas.left, -strip.canvas.top))] = 0
         whole[cut(strip.bounds)] = anchored(kept, source, strip.side) if anchor else kept
-        yield whole
+    return whole
 
 
 def anchored(strip: Bytes, source: Bytes, side: str) -> Bytes:

@@ -11,7 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from maskgit_daemon.bundle import MANIFEST
+from maskgit_daemon.commands.extend import extend_job, wait
 from maskgit_daemon.connection_file import write_launcher
+from maskgit_daemon.extend import grown_size, parse_sides
 from maskgit_daemon.frame import selection_bounds
 from maskgit_daemon.images import (
     Picture,
@@ -21,7 +23,8 @@ from maskgit_daemon.images import (
     read_selection,
     write_picture,
 )
-from maskgit_refine.client import Client, Result, Step
+from maskgit_daemon.rank import best
+from maskgit_refine.client import Client, Patch, Result
 from maskgit_refine.connection import home_folder
 from maskgit_refine.launch import connect_or_start
 
@@ -31,6 +34,9 @@ FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("image", type=FILE)
 @click.option("--selection", type=FILE, help="8-bit mask, white = make again; default: everything.")
+@click.option(
+    "--extend", metavar="SIDES", help="Let the picture grow: left=200,right=200 (also top, bottom)."
+)
 @click.option("-o", "--out", type=FILE, required=True, help="Result (PNG, TIFF, WebP or BMP).")
 @click.option("--bundle", "--model", default="starter", show_default=True, help="Name or folder.")
 @click.option(
@@ -43,6 +49,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--negative-prompt", default=None, help="What not to paint.")
 @click.option("--guidance-scale", type=float, default=None, help="Weight of class or prompt.")
 @click.option("--steps", default=8, show_default=True, help="Decoding steps.")
+@click.option("--more", default=0, show_default=True, help="Passes that redraw doubtful tokens.")
 @click.option("--schedule", default="cosine", show_default=True, help="Mask schedule.")
 @click.option(
     "--order", default="confidence", show_default=True, help="confidence, halton, random."
@@ -51,48 +58,69 @@ FILE = click.Path(path_type=Path)
 @click.option("--choice-temperature", default=4.5, show_default=True, help="Of the order.")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same result.")
 @click.option("--variants", default=1, show_default=True, help="How many; saved as OUT-1, OUT-2 …")
+@click.option("--best", "keep_best", is_flag=True, help="Of the variants, save the best as OUT.")
 @click.option("--feather", default=0.0, show_default=True, help="Pixels of fade inside the edge.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result's facts as JSON.")
 def refine(
     image: Path,
     selection: Path | None,
+    extend: str | None,
     out: Path,
     options: tuple[str, ...],
+    keep_best: bool,
     as_json: bool,
     **fields: Any,
 ) -> None:
     """Make the selected part of IMAGE again; every byte outside the selection stays."""
+    if extend is not None and (selection or fields["strength"] != 1 or fields["feather"]):
+        raise click.UsageError(
+            "--extend makes all that is new, whole: leave out --selection, --strength, --feather."
+        )
     check_target(out)
     picture = read_picture(image)
-    check_target(out, picture.size)
-    width, height = picture.size
-    mask = (
-        read_selection(selection, picture.size)
-        if selection
-        else np.full((height, width), 255, np.uint8)
-    )
+    sides = parse_sides(extend) if extend is not None else None
+    check_target(out, grown_size(picture.size, sides) if sides else picture.size)
+    mask = read_selection(selection, picture.size) if selection else _everything(picture)
     fields["options"] = dict(_parse_option(option) for option in options)
     if (Path(fields["bundle"]) / MANIFEST).is_file():
         # A folder is told in full: the daemon works elsewhere.
         fields["bundle"] = str(Path(fields["bundle"]).absolute())
     given = {name: value for name, value in fields.items() if value is not None}
     write_launcher(home_folder())
+    facts: dict[str, Any] = {}
+    made: list[tuple[Picture, dict[str, Any]]]
     with connect_or_start() as client:
-        result, origin = run_job(client, picture, mask, given)
+        if sides:
+            made = extend_job(client, picture, sides, given)
+        else:
+            result, origin = run_job(client, picture, mask, given)
+            made = [(_laid(picture, patch, origin), patch.info) for patch in result.patches]
+            facts = dict(result.info)
+    if keep_best:
+        made = [made[best([info.get("score", 0.0) for _, info in made])]]
     targets = [out]
-    if len(result.patches) > 1:
-        targets = [out.with_stem(f"{out.stem}-{k + 1}") for k in range(len(result.patches))]
-    for patch, target in zip(result.patches, targets, strict=True):
-        pixels = np.frombuffer(patch.pixels, np.uint8).reshape(patch.height, patch.width, 4)
-        laid = picture
-        if patch.info["footprint"]:
-            laid = compose(picture, pixels, origin[0] + patch.left, origin[1] + patch.top)
+    if len(made) > 1:
+        targets = [out.with_stem(f"{out.stem}-{k + 1}") for k in range(len(made))]
+    for (laid, _), target in zip(made, targets, strict=True):
         write_picture(target, laid)
         if not as_json:
             click.echo(target)
     if as_json:
-        facts = {"files": [str(t) for t in targets], **result.info}
-        click.echo(json.dumps(facts | {"patches": [p.info for p in result.patches]}))
+        facts = {"files": [str(t) for t in targets], **facts}
+        click.echo(json.dumps(facts | {"patches": [info for _, info in made]}))
+
+
+def _everything(picture: Picture) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    width, height = picture.size
+    return np.full((height, width), 255, np.uint8)
+
+
+def _laid(picture: Picture, patch: Patch, origin: tuple[int, int]) -> Picture:
+    """The picture with a patch laid over it; itself where nothing was made."""
+    if not patch.info["footprint"]:
+        return picture
+    pixels = np.frombuffer(patch.pixels, np.uint8).reshape(patch.height, patch.width, 4)
+    return compose(picture, pixels, origin[0] + patch.left, origin[1] + patch.top)
 
 
 def run_job(
@@ -108,18 +136,8 @@ def run_job(
     window = picture.window(left, top, width, height)
     cut = np.ascontiguousarray(mask[top : top + height, left : left + width])
     job = client.refine(window.tobytes(), cut.tobytes(), width, height, **fields)
-    result: Result | None = None
     with tqdm(total=fields["steps"], unit="step", leave=False, disable=None) as bar:
-        for event in job:
-            if isinstance(event, Step):
-                bar.total = event.steps
-                bar.n = event.step
-                bar.refresh()
-            elif isinstance(event, Result):
-                result = event
-    if result is None:
-        raise click.ClickException("The job was cancelled; nothing was written.")
-    return result, (left, top)
+        return wait(job, bar), (left, top)
 
 
 def _parse_option(text: str) -> tuple[str, float]:
