@@ -1,0 +1,318 @@
+"""The engine with the model that ships: jobs in company, cancelled, failing, planned."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskgit_daemon.bundle import STARTER
+from maskgit_daemon.engine import Engine
+from maskgit_daemon.errors import BundleError, RequestError
+from maskgit_daemon.events import Cancelled, Done, Event, Failed, Patch, Step
+from maskgit_daemon.request import RefineRequest
+
+ENDINGS = (Done, Cancelled, Failed)
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    made = Engine("cpu", threads=1)
+    yield made
+    made.close()
+
+
+class Inbox:
+    """The events of one job."""
+
+    def __init__(self) -> None:
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def next(self) -> Event:
+        return self.events.get(timeout=SECONDS)
+
+    def rest(self) -> list[Event]:
+        told = [self.next()]
+        while not isinstance(told[-1], ENDINGS):
+            told.append(self.next())
+        return told
+
+    def patches(self) -> tuple[Patch, ...]:
+        ending = self.rest()[-1]
+        assert isinstance(ending, Done), ending
+        return ending.patches
+
+
+def request(side: int = 96, seed: int = 0, **fields: Any) -> RefineRequest:
+    """A window of noise with a square of 24 pixels selected."""
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 4), np.uint8)
+    pixels[..., 3] = 255
+    selection = np.zeros((side, side), np.uint8)
+    selection[32:56, 40:64] = 255
+    return RefineRequest(pixels, selection, seed=seed, **({"steps": 3} | fields))
+
+
+def submit(engine: Engine, job: RefineRequest) -> tuple[int, Inbox]:
+    inbox = Inbox()
+    return engine.submit(job, inbox.events.put), inbox
+
+
+def refined(engine: Engine, job: RefineRequest) -> tuple[Patch, ...]:
+    return submit(engine, job)[1].patches()
+
+
+def same(first: tuple[Patch, ...], second: tuple[Patch, ...]) -> bool:
+    return len(first) == len(second) and all(
+        np.array_equal(a.pixels, b.pixels)
+        and np.array_equal(a.tokens, b.tokens)
+        and (a.left, a.top, a.info) == (b.left, b.top, b.info)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+# One job
+
+
+def test_steps_are_told_in_order_and_then_the_result(engine: Engine) -> None:
+    events = submit(engine, request(steps=4))[1].rest()
+    assert [(e.step, e.steps) for e in events[:-1] if isinstance(e, Step)] == [
+        (n, 4) for n in range(4)
+    ]
+    ending = events[-1]
+    assert isinstance(ending, Done)
+    assert ending.info["seconds"] >= ending.info["runtime_seconds"] > 0
+    assert ending.info["device"] == "cpu"
+
+
+def test_equal_requests_give_equal_bytes(engine: Engine) -> None:
+    assert same(refined(engine, request(seed=7)), refined(engine, request(seed=7)))
+    assert not same(refined(engine, request(seed=7)), refined(engine, request(seed=8)))
+
+
+def test_a_variant_is_what_it_is_however_many_are_asked_for(engine: Engine) -> None:
+    one, four = (refined(engine, request(seed=5, variants=n)) for n in (1, 4))
+    assert len(four) == 4
+    assert same(one, four[:1])
+    assert not np.array_equal(four[0].pixels, four[1].pixels)
+
+
+def test_floats_come_back_as_floats_of_the_same_picture(engine: Engine) -> None:
+    whole = request()
+    floats = RefineRequest(
+        whole.pixels.astype(np.float32) * np.float32(1 / 255), whole.selection, steps=3
+    )
+    (exact,), (rounded,) = refined(engine, floats), refined(engine, whole)
+    assert exact.pixels.dtype == np.float32
+    assert np.array_equal(exact.tokens, rounded.tokens)
+    assert np.array_equal((exact.pixels * 255 + 0.5).astype(np.uint8), rounded.pixels)
+
+
+def test_strength_0_returns_the_windows_own_bytes(engine: Engine) -> None:
+    job = request(strength=0.0)
+    events = submit(engine, job)[1].rest()
+    assert len(events) == 1
+    assert isinstance(events[0], Done)
+    (patch,) = events[0].patches
+    assert (patch.left, patch.top, patch.pixels.shape) == (40, 32, (24, 24, 4))
+    assert np.array_equal(patch.pixels[..., :3], job.pixels[32:56, 40:64, :3])
+    assert patch.info["footprint"] == 0
+
+
+def test_the_alpha_of_the_patch_is_the_selection(engine: Engine) -> None:
+    job = request()
+    soft = np.random.default_rng(3).integers(0, 256, (20, 30), np.uint8)
+    job.selection[:] = 0
+    job.selection[10:30, 50:80] = soft
+    (patch,) = refined(engine, job)
+    alpha = np.zeros_like(job.selection)
+    height, width = patch.pixels.shape[:2]
+    alpha[patch.top : patch.top + height, patch.left : patch.left + width] = patch.pixels[..., 3]
+    assert np.array_equal(alpha, job.selection)
+
+
+def test_a_window_that_is_all_selected_is_synthesis(engine: Engine) -> None:
+    job = request()
+    job.selection[:] = 255
+    (patch,) = refined(engine, job)
+    assert patch.pixels.shape == (96, 96, 4)
+    blank = RefineRequest(np.zeros((96, 96, 4), np.uint8), job.selection, steps=3)
+    # Nothing that was selected has a say, be it noise or nothing at all.
+    assert np.array_equal(refined(engine, blank)[0].tokens, patch.tokens)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 3)])
+def test_the_smallest_windows_work(engine: Engine, size: tuple[int, int]) -> None:
+    pixels = np.full((*size, 4), 128, np.uint8)
+    job = RefineRequest(pixels, np.full(size, 255, np.uint8), steps=2)
+    assert refined(engine, job)[0].pixels.shape == (*size, 4)
+
+
+def test_a_selection_larger_than_the_grid_is_made_coarse_first_and_then_in_tiles(
+    engine: Engine,
+) -> None:
+    pixels = np.full((300, 420, 4), 255, np.uint8)
+    pixels[..., 0] = np.arange(420) * 255 // 419
+    selection = np.zeros((300, 420), np.uint8)
+    selection[20:280, 20:400] = 255
+    events = submit(engine, RefineRequest(pixels, selection, steps=2))[1].rest()
+    told = [(e.step, e.steps) for e in events[:-1] if isinstance(e, Step)]
+    assert told == [(n, told[0][1]) for n in range(len(told))]
+    assert len(told) == told[0][1] > 2
+    assert isinstance(events[-1], Done)
+    (patch,) = events[-1].patches
+    assert (patch.left, patch.top, patch.pixels.shape) == (20, 20, (260, 380, 4))
+    assert (patch.pixels[..., 3] == 255).all()
+
+
+def test_previews_come_if_asked_for(engine: Engine) -> None:
+    told = [e for e in submit(engine, request(preview=True))[1].rest() if isinstance(e, Step)]
+    shown = [e.preview for e in told if e.preview is not None]
+    assert told[0].preview is None
+    assert len(shown) == 2
+    assert all(preview.pixels.shape == (24, 24, 4) for preview in shown)
+
+
+# Jobs in company
+
+
+def test_jobs_side_by_side_give_the_bytes_they_give_alone(engine: Engine) -> None:
+    jobs = [
+        request(seed=1, steps=6),
+        request(seed=2, steps=3, schedule="linear"),
+        request(side=136, seed=3, steps=4),
+        request(seed=4, steps=5, label="rock", guidance_scale=2.0),
+        request(seed=5, steps=2, variants=2, strength=0.6),
+    ]
+    alone = [refined(engine, job) for job in jobs]
+    inboxes = [submit(engine, job)[1] for job in jobs]
+    for inbox, expected in zip(inboxes, alone, strict=True):
+        assert same(inbox.patches(), expected)
+
+
+def test_a_short_job_does_not_wait_for_a_long_one(engine: Engine) -> None:
+    long, inbox = submit(engine, request(steps=256))
+    inbox.next()
+    assert refined(engine, request(side=136, steps=2))
+    assert engine.cancel(long)
+    assert isinstance(inbox.rest()[-1], Cancelled)
+
+
+# Cancelled, failed, closed
+
+
+def test_cancel_ends_a_job_before_its_next_but_one_step(engine: Engine) -> None:
+    number, inbox = submit(engine, request(steps=256))
+    while not isinstance(inbox.next(), Step):
+        pass
+    told_before = inbox.events.qsize()
+    assert engine.cancel(number)
+    rest = inbox.rest()
+    assert isinstance(rest[-1], Cancelled)
+    # One step may have been on its way when cancel was called, and one been told meanwhile.
+    assert len(rest) <= told_before + 3
+    assert not engine.cancel(number)
+    assert engine.status()["jobs"] == 0
+
+
+def test_a_job_cancelled_in_the_queue_never_begins(engine: Engine) -> None:
+    first, ahead = submit(engine, request(steps=256))
+    ahead.next()
+    second, inbox = submit(engine, request(steps=256))
+    engine.cancel(second)
+    assert isinstance(inbox.rest()[-1], Cancelled)
+    engine.cancel(first)
+    assert isinstance(ahead.rest()[-1], Cancelled)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"label": "unicorn"}, "knows no class 'unicorn'"),
+        ({"prompt": "a unicorn"}, "takes no prompt"),
+        ({"bundle": "other"}, "There is no model 'other'; choose one of starter"),
+        ({"guidance": "magic", "strength": 0.5}, "magic"),
+    ],
+)
+def test_a_job_that_cannot_be_done_fails_with_a_sentence_and_the_next_works(
+    engine: Engine, fields: dict[str, Any], says: str
+) -> None:
+    _, inbox = submit(engine, request(**fields))
+    neighbour = submit(engine, request())[1]
+    (event,) = inbox.rest()
+    assert isinstance(event, Failed)
+    assert says in event.message
+    assert len(neighbour.patches()) == 1
+
+
+def test_closing_tells_those_who_wait() -> None:
+    engine = Engine("cpu", threads=1)
+    inboxes = [submit(engine, request(steps=256, seed=n))[1] for n in range(3)]
+    inboxes[0].next()
+    engine.close()
+    assert [type(inbox.rest()[-1]) for inbox in inboxes] == [Cancelled] * 3
+
+
+# Models
+
+
+def test_a_plan_loads_nothing() -> None:
+    engine = Engine("cpu")
+    plan = engine.plan("starter", (40, 32, 24, 24), (2000, 1500))
+    assert plan.scale == 1.0
+    assert plan.footprint == 9
+    assert engine.status()["loaded"] == []
+    with pytest.raises(RequestError, match="partly outside the picture"):
+        engine.plan("starter", (1990, 32, 24, 24), (2000, 1500))
+    with pytest.raises(BundleError, match="There is no model 'other'"):
+        engine.plan("other", (0, 0, 8, 8), (20, 20))
+    engine.close()
+
+
+def test_models_are_found_loaded_and_let_go(tmp_path: Path) -> None:
+    shutil.copytree(STARTER, tmp_path / "mine")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.json").write_text("{}")
+    engine = Engine("cpu", threads=1, search=[tmp_path])
+    listed = {model["name"]: model for model in engine.models()}
+    assert set(listed) == {"starter", "mine", "broken"}
+    assert "reads format 1" in listed["broken"]["error"]
+    assert listed["mine"]["licence"] == "CC-BY-SA-4.0"
+    inbox = Inbox()
+    engine.load("mine", inbox.events.put)
+    assert isinstance(inbox.next(), Done)
+    assert engine.status()["loaded"] == ["mine"]
+    engine.unload("mine", inbox.events.put)
+    assert isinstance(inbox.next(), Done)
+    assert engine.status()["loaded"] == []
+    engine.load("broken", inbox.events.put)
+    failed = inbox.next()
+    assert isinstance(failed, Failed)
+    assert "reads format 1" in failed.message
+    engine.close()
+
+
+def test_a_bundle_tampered_with_fails_the_job_and_a_whole_one_works_then(tmp_path: Path) -> None:
+    shutil.copytree(STARTER, tmp_path / "mine")
+    graph = tmp_path / "mine" / "decoder.onnx"
+    sound = graph.read_bytes()
+    graph.write_bytes(sound[:-100] + bytes(100))
+    engine = Engine("cpu", threads=1, search=[tmp_path])
+    (event,) = submit(engine, request(bundle="mine"))[1].rest()
+    assert isinstance(event, Failed)
+    assert "does not match its SHA-256" in event.message
+    graph.write_bytes(sound)
+    assert same(refined(engine, request(bundle="mine")), refined(engine, request()))
+    engine.close()
+
+
+def test_a_bundle_is_found_by_its_folder(tmp_path: Path) -> None:
+    shutil.copytree(STARTER, tmp_path / "mine")
+    engine = Engine("cpu", threads=1)
+    assert refined(engine, request(bundle=str(tmp_path / "mine")))
+    engine.close()
