@@ -266,6 +266,16 @@ def test_a_sheet_shows_every_picture_at_its_own_size(tmp_path):
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["sheet.png"]
 
 
+def test_two_runs_are_compared_hole_by_hole():
+    first = [a_score("ours", f"p{i}", i, 2.0 + i).as_dict() for i in range(4)]
+    second = [{**s, "gradient": s["gradient"] + 0.35} for s in first]
+    found = fills.compare_scores(first, second)["centre"]
+    assert found["gradient"] == pytest.approx((0.1, 0.1, 0.1))
+    assert found["seam"] == (0, 0, 0)
+    with pytest.raises(ValueError, match="same holes"):
+        fills.compare_scores(first, second[:3])
+
+
 def call(*arguments):
     return CliRunner().invoke(group, ["evaluate", *map(str, arguments)], catch_exceptions=False)
 
@@ -278,6 +288,8 @@ def test_the_commands_write_numbers_plots_and_pictures(bundle, data, photos, tmp
     assert set(values["kinds"]["centre"]["methods"]) == {"ours", "mean", "telea"}
     assert len(values["scores"]) == 6
     assert {"memory", "likelihood"} <= set(values)
+    again = call("compare", tmp_path / "fills.json", tmp_path / "fills.json", "--json")
+    assert json.loads(again.output)["centre"]["kernel"] == [0, 0, 0]
     told = call("studies", *common, "--pictures", 1, "--steps", "1,2", "--schedules", "cosine",
                 "--temperatures", "1", "--choices", "1", "--ratios", "0.5", "--grids", "8",
                 "--side", 96)  # fmt: skip

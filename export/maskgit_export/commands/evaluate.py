@@ -75,9 +75,14 @@ def report(
 
 def write_json(values: dict[str, Any], path: Path) -> None:
     """Write ``values``, whole or not at all."""
+    write_text(json.dumps(values, indent=1) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write ``text`` in UTF-8, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 
@@ -165,3 +170,26 @@ def data_command(photos: Path, data: Path, out: Path | None, as_json: bool) -> N
         "nearest": {p.picture: [p.nearest, round(p.correlation, 3), p.bits] for p in pairs},
     }
     report(values, "data", out, as_json)
+
+
+@evaluate.command()
+@click.argument("first", type=FILE)
+@click.argument("second", type=FILE)
+@OUT
+@JSON
+def compare(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
+    """Compare two fills.json of the same holes: SECOND's measures relative to FIRST's.
+
+    Each as a share of FIRST's mean, with the 95 % interval of the paired difference.
+    """
+    from maskgit_export.evaluate.fills import compare_scores
+
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in (first, second)]
+    try:
+        found = compare_scores(runs[0]["scores"], runs[1]["scores"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MaskgitError(
+            f"{first} and {second} are not two fills.json of the same holes ({error}); run "
+            "maskgit evaluate fills twice with the same --data, --holes, --side and --seed."
+        ) from None
+    report(found, "compare", out, as_json)

@@ -19,6 +19,7 @@ from maskgit_export.commands.evaluate import (
     SEED,
     pictures_or_sentence,
     report,
+    write_text,
 )
 from maskgit_export.commands.evaluate import data_command as judge_data
 from maskgit_export.commands.evaluate import tokenizer as judge_tokenizer
@@ -30,6 +31,7 @@ from maskgit_export.evaluate.fills import Settings, make_tasks
 from maskgit_export.evaluate.pictures import native_windows
 from maskgit_export.evaluate.plots import plot_lines, plot_panels
 from maskgit_export.evaluate.realism import UNITS
+from maskgit_export.evaluate.tables import report_as_text
 
 STUDIES = ("schedules", "sampling", "ratios", "speed")
 
@@ -234,3 +236,4 @@ def everything(
     )
     context.invoke(studies, pictures=pictures, **shared)
     context.invoke(classes, photos=photos, **shared)
+    write_text(report_as_text(out), out / "report.md")

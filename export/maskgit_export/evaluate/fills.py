@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,3 +228,27 @@ def diversity(
         pairs = [(a, b) for i, a in enumerate(made) for b in made[:i]]
         found.append(float(np.mean([np.sqrt(np.square(a - b).mean()) for a, b in pairs])))
     return bootstrap(found, [t.window.picture for t in tasks])
+
+
+def compare_scores(
+    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Interval]]:
+    """Kind → measure → (second − first) / mean of first, our fills only, paired by hole.
+
+    Raises ValueError if the two do not hold the same holes, KeyError if they are no scores.
+    """
+    ours = [
+        {(s["kind"], s["seed"]): s for s in run if s["method"] == OURS} for run in (first, second)
+    ]
+    if not ours[0] or ours[0].keys() != ours[1].keys():
+        raise ValueError("they do not hold the same holes")
+    table: dict[str, dict[str, Interval]] = {}
+    for kind in dict.fromkeys(key[0] for key in ours[0]):
+        keys = [key for key in ours[0] if key[0] == kind]
+        names = [ours[0][key]["picture"] for key in keys]
+        table[kind] = {}
+        for measure in UNITS:
+            mean = float(np.mean([ours[0][key][measure] for key in keys]))
+            steps = [(ours[1][key][measure] - ours[0][key][measure]) / mean for key in keys]
+            table[kind][measure] = bootstrap(steps, names)
+    return table
