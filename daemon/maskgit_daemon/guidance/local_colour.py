@@ -37,7 +37,7 @@ Floats = NDArray[np.float32]
 
 # One cell's weight after blurring twice with (¼, ½, ¼) along each axis.
 _TAPS = np.array([1, 4, 6, 4, 1], np.float32) / np.float32(16)
-_NEWTON_STEPS = 5
+_NEWTON_STEPS, _ROWS = 7, 24
 _LONGEST_STEP, _LARGEST_TILT = 8.0, 40.0  # keep exp within float32
 
 
@@ -62,21 +62,44 @@ def expected_colours(logits: Logits, code_colours: Floats) -> Floats:
 
 def tilt(logits: Logits, code_colours: Floats, target: Floats, tolerance: float) -> Floats:
     """θ (n,3) float32 with E_θ[C] − target + tolerance · θ = 0 for logits (n,K), target (n,3)."""
-    base = logits - logits.max(-1, keepdims=True)
     pairs = code_colours[:, [0, 0, 0, 1, 1, 2]] * code_colours[:, [0, 1, 2, 1, 2, 2]]
     moments = np.hstack([np.ones((len(code_colours), 1), np.float32), code_colours, pairs])
     theta = np.zeros(target.shape, np.float32)
-    ridge = np.float32(tolerance + 1e-4) * np.eye(3, dtype=np.float32)
+    # Few rows at once stay in the cache, and their products are too small for BLAS to spread over
+    # threads, which wait for one another on a busy machine.
+    for start in range(0, len(logits), _ROWS):
+        rows = slice(start, start + _ROWS)
+        base = logits[rows] - logits[rows].max(-1, keepdims=True)
+        theta[rows] = _newton(base, moments, target[rows], np.float32(tolerance))
+    return theta
+
+
+def _newton(base: Logits, moments: Floats, target: Floats, tolerance: np.float32) -> Floats:
+    """θ for logits ``base`` (n,K) of which none is above 0; ``moments`` (K,10): 1, C, products.
+
+    It minimises the convex log Σ exp(base + θ·C) − θ·target + ½ ε |θ|²; a step that would raise
+    that is quartered.
+    """
+    ridge = (tolerance + np.float32(1e-4)) * np.eye(3, dtype=np.float32)
+    colours = np.ascontiguousarray(moments[:, 1:4].T)
+    best, lowest = np.zeros(target.shape, np.float32), np.full((len(target), 1), np.inf, np.float32)
+    theta, step = best, best
     for _ in range(_NEWTON_STEPS):
-        sums = np.exp(base + theta @ code_colours.T) @ moments
+        sums = np.exp(base + theta @ colours) @ moments
+        height = np.log(sums[:, :1]) + (theta * (0.5 * tolerance * theta - target)).sum(
+            -1, keepdims=True
+        )
         sums /= sums[:, :1]
         mean = sums[:, 1:4]
         square = sums[:, 4:][:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
         spread = square - mean[:, :, None] * mean[:, None]
-        gradient = mean - target + np.float32(tolerance) * theta
-        step = np.linalg.solve(spread + ridge, gradient[..., None])[..., 0]
-        theta = _shorten(theta - _shorten(step, _LONGEST_STEP), _LARGEST_TILT)
-    return theta
+        gradient = mean - target + tolerance * theta
+        newton = np.linalg.solve(spread + ridge, gradient[..., None])[..., 0]
+        better = height <= lowest
+        best, lowest = np.where(better, theta, best), np.where(better, height, lowest)
+        step = np.where(better, _shorten(newton, _LONGEST_STEP), step * np.float32(0.25))
+        theta = _shorten(best - step, _LARGEST_TILT)
+    return best
 
 
 def _shorten(vectors: Floats, longest: float) -> Floats:
