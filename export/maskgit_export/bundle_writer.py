@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,13 @@ def write_bundle(
     precisions: Sequence[str] = DEFAULT_PRECISIONS,
     half_storage: bool = False,
     overwrite: bool = False,
+    extra: Mapping[str, object] | None = None,
 ) -> Path:
     """Export ``source`` to the folder ``target`` and return it.
 
     fp32 is always written (``half_storage``: its weights stored as fp16); other precisions only for
-    the graphs where they pay.  Raises :class:`MaskgitError` with one sentence; then ``target`` is
-    as it was before.
+    the graphs where they pay.  ``extra``: entries to add to the manifest.  Raises
+    :class:`MaskgitError` with one sentence; then ``target`` is as it was before.
     """
     unknown = set(precisions) - set(PRECISIONS)
     if unknown:
@@ -68,12 +69,17 @@ def write_bundle(
         np.save(folder / "code_colours.npy", code_colours(source))
         for name, content in source.files.items():
             (folder / name).write_bytes(content)
-        write_manifest(folder, source, graphs)
+        write_manifest(folder, source, graphs, extra or {})
         load_bundle(folder)
     return target
 
 
-def write_manifest(folder: Path, source: Source, graphs: dict[str, dict[str, Any]]) -> None:
+def write_manifest(
+    folder: Path,
+    source: Source,
+    graphs: Mapping[str, Mapping[str, Any]],
+    extra: Mapping[str, object],
+) -> None:
     """``manifest.json`` over all files now in ``folder``."""
     manifest = {
         "format": FORMAT,
@@ -93,6 +99,7 @@ def write_manifest(folder: Path, source: Source, graphs: dict[str, dict[str, Any
         "licence": source.licence,
         "origin": source.origin,
         **source.extra,
+        **extra,
         "files": {
             path.name: {"size": path.stat().st_size, "sha256": file_digest(path)}
             for path in sorted(folder.iterdir())
