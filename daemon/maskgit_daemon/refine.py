@@ -178,9 +178,9 @@ def _decode_pass(
             codes=bundle.codes,
             steps=request.steps,
             schedule=request.schedule,
-            order=request.order,
-            temperature=request.temperature,
-            choice_temperature=request.choice_temperature,
+            order=request.order or bundle.order,
+            temperature=_given(request.temperature, bundle.temperature),
+            choice_temperature=_given(request.choice_temperature, bundle.choice_temperature),
             more=request.more,
             guide=guide,
             noise=SeededNoise(request.seed, variant),
@@ -213,6 +213,10 @@ def _decode_pass(
                 results[variant] = reply
                 del asks[variant]
     return [results[variant] for variant in sorted(results)]
+
+
+def _given(wanted: float | None, default: float) -> float:
+    return default if wanted is None else wanted
 
 
 def _advance(decoding: Generator[Ask, Floats, State], row: Floats | None) -> Ask | State:
@@ -360,17 +364,17 @@ def _patch(
 
 
 def _untouched(request: RefineRequest) -> Patch:
-    """Strength 0: the window's own pixels under the selection's alpha."""
+    """Strength 0: the window's own pixels, as far as they are selected; one token, −1: none."""
     bounds = selection_bounds(request.selection)
     region = (
         slice(bounds.top, bounds.top + bounds.height),
         slice(bounds.left, bounds.left + bounds.width),
     )
     pixels: Pixels = request.pixels[region].copy()
-    alpha = request.selection[region]
-    pixels[..., 3] = alpha if pixels.dtype == np.uint8 else alpha.astype(np.float32) / 255.0
+    alpha = request.selection[region].astype(np.float32) / 255.0 * pixels[..., 3]
+    pixels[..., 3] = alpha + 0.5 if pixels.dtype == np.uint8 else alpha
     info = {"seed": request.seed, "variant": 0, "footprint": 0, "grid": [0, 0]}
-    return Patch(bounds.left, bounds.top, pixels, np.zeros((0, 0), np.int64), info)
+    return Patch(bounds.left, bounds.top, pixels, np.full((1, 1), -1, np.int64), info)
 
 
 def cell_means(colour: Floats, stride: int) -> Floats:

@@ -192,6 +192,28 @@ def test_why_it_did_not_start_is_told(home: Path) -> None:
         start_daemon(home)
 
 
+def test_the_starter_is_loaded_without_being_asked_for(home: Path) -> None:
+    process = in_foreground(home)
+    with connect(home) as client:
+        until = time.monotonic() + 30
+        while client.status()["loaded"] != ["starter"]:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    process.terminate()
+    assert ended(process) == 0
+
+
+def test_or_not_until_it_is_needed(home: Path) -> None:
+    process = in_foreground(home, "--no-preload")
+    with connect(home) as client:
+        # The engine has had its turn once a job has failed.
+        with pytest.raises(RefusedError, match="There is no model 'other'"):
+            list(client.refine(*window(), SIDE, SIDE, bundle="other"))
+        assert client.status()["loaded"] == []
+    process.terminate()
+    assert ended(process) == 0
+
+
 def test_another_machine_needs_a_named_key(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -124,6 +124,19 @@ def test_strength_0_returns_the_windows_own_bytes(engine: Engine) -> None:
     assert patch.info["footprint"] == 0
 
 
+def test_strength_0_keeps_what_is_transparent(engine: Engine) -> None:
+    job = request(strength=0.0)
+    job.pixels[..., 3] = np.arange(96)
+    job.selection[32:56, 40:64] = 128
+    expected = np.round(job.pixels[32:56, 40:64, 3] * (128 / 255))
+    assert np.array_equal(refined(engine, job)[0].pixels[..., 3], expected)
+    floats = RefineRequest(
+        job.pixels.astype(np.float32) / np.float32(255), job.selection, strength=0.0
+    )
+    alpha = refined(engine, floats)[0].pixels[..., 3]
+    assert alpha == pytest.approx(job.pixels[32:56, 40:64, 3] / 255 * (128 / 255), abs=1e-6)
+
+
 def test_the_alpha_of_the_patch_is_the_selection(engine: Engine) -> None:
     job = request()
     soft = np.random.default_rng(3).integers(0, 256, (20, 30), np.uint8)

@@ -37,7 +37,7 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--extend", metavar="SIDES", help="Let the picture grow: left=200,right=200 (also top, bottom)."
 )
-@click.option("-o", "--out", type=FILE, required=True, help="Result (PNG, TIFF, WebP or BMP).")
+@click.option("-o", "--out", type=FILE, required=True, help="Result (PNG, TIFF or WebP).")
 @click.option("--bundle", "--model", default="starter", show_default=True, help="Name or folder.")
 @click.option(
     "--strength", default=1.0, show_default=True, help="0 keeps all, 1 ignores what is there."
@@ -51,11 +51,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--steps", default=8, show_default=True, help="Decoding steps.")
 @click.option("--more", default=0, show_default=True, help="Passes that redraw doubtful tokens.")
 @click.option("--schedule", default="cosine", show_default=True, help="Mask schedule.")
-@click.option(
-    "--order", default="confidence", show_default=True, help="confidence, halton, random."
-)
-@click.option("--temperature", default=1.0, show_default=True, help="Of the draw.")
-@click.option("--choice-temperature", default=4.5, show_default=True, help="Of the order.")
+@click.option("--order", help="confidence, halton or random; default: the model's own.")
+@click.option("--temperature", type=float, help="Of the draw; default: the model's own.")
+@click.option("--choice-temperature", type=float, help="Of the order; default: the model's own.")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same result.")
 @click.option("--variants", default=1, show_default=True, help="How many; saved as OUT-1, OUT-2 …")
 @click.option("--best", "keep_best", is_flag=True, help="Of the variants, save the best as OUT.")

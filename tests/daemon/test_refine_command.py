@@ -1,0 +1,367 @@
+"""``maskgit refine`` from end to end: real files, a real daemon, the model that ships."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskgit_daemon.connection_file import maskgit_command
+from maskgit_refine.client import connect
+
+PHOTO = Path(__file__).parents[2] / "examples" / "mountain.jpg"
+SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of these tests' own with a daemon that all of them use."""
+    folder = tmp_path_factory.mktemp("refine") / "home"
+    started = maskgit(folder, "daemon", "--detach", "--device", "cpu", "--threads", "1")
+    assert started.returncode == 0, started.stderr
+    yield folder
+    assert maskgit(folder, "daemon", "--stop").stdout == "The daemon has ended.\n"
+
+
+def environment(home: Path) -> dict[str, str]:
+    return dict(os.environ, MASKGIT_HOME=str(home))
+
+
+def maskgit(home: Path, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*maskgit_command(), *map(str, arguments)],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        **options,
+    )
+
+
+def photo(mode: str = "RGB", size: tuple[int, int] = (200, 150)) -> Image.Image:
+    """A cut of a real photo; with alpha, its left third is transparent."""
+    with Image.open(PHOTO) as image:
+        cut = image.crop((300, 200, 300 + size[0], 200 + size[1])).convert(mode)
+    if mode.endswith("A"):
+        alpha = np.full((size[1], size[0]), 255, np.uint8)
+        alpha[:, : size[0] // 3] = 0
+        cut.putalpha(Image.fromarray(alpha))
+    return cut
+
+
+def mask_of(size: tuple[int, int], box: tuple[int, int, int, int], value: int = 255) -> Image.Image:
+    """Black, and white in ``box`` (left, top, right, bottom)."""
+    mask = Image.new("L", size)
+    mask.paste(value, box)
+    return mask
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A picture and its selection."""
+    image, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    photo().save(image)
+    mask_of((200, 150), (80, 60, 120, 100)).save(mask)
+    return image, mask
+
+
+def pixels(path: Path, mode: str | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode or image.mode))
+
+
+def refined(home: Path, image: Path, out: Path, *options: str | Path) -> dict[str, Any]:
+    """Run it in two steps; its facts."""
+    done = maskgit(home, "refine", image, "-o", out, "--steps", "2", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def refusal(home: Path, *arguments: str | Path) -> str:
+    done = maskgit(home, "refine", *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("maskgit: ")
+    assert line.endswith(".")
+    return line
+
+
+# What stays and what changes
+
+
+@pytest.mark.parametrize(
+    ("source", "mode"),
+    [
+        ("photo.png", "RGB"),
+        ("photo.png", "RGBA"),
+        ("photo.png", "L"),
+        ("photo.png", "LA"),
+        ("photo.png", "P"),
+        ("photo.jpg", "RGB"),
+        ("photo.jpg", "L"),
+        ("photo.webp", "RGB"),
+        ("photo.webp", "RGBA"),
+        ("photo.tif", "RGB"),
+        ("photo.tif", "RGBA"),
+    ],
+)
+def test_outside_the_selection_every_byte_stays_and_inside_it_changes(
+    home: Path, tmp_path: Path, source: str, mode: str
+) -> None:
+    image, mask, out = tmp_path / source, tmp_path / "mask.png", tmp_path / "out.png"
+    photo(mode).save(image)
+    mask_of((200, 150), (40, 60, 120, 100)).save(mask)
+    refined(home, image, out, "--selection", mask)
+    plain = "RGB" if mode == "P" else mode
+    before, after = pixels(image, plain), pixels(out)
+    assert before.shape == after.shape
+    chosen = pixels(mask) > 0
+    assert np.array_equal(before[~chosen], after[~chosen])
+    assert (before[chosen] != after[chosen]).mean() > 0.5
+    if mode.endswith("A"):
+        assert (after[chosen][..., -1] == 255).all()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".webp"])
+def test_the_result_may_be_any_lossless_file(
+    home: Path, files: tuple[Path, Path], suffix: str
+) -> None:
+    image, mask = files
+    target, png = image.with_name(f"out{suffix}"), image.with_name("out.png")
+    for out in (target, png):
+        refined(home, image, out, "--selection", mask)
+    assert np.array_equal(pixels(target), pixels(png))
+
+
+def test_the_same_seed_gives_the_same_file(home: Path, files: tuple[Path, Path]) -> None:
+    image, mask = files
+    outs = [image.with_name(f"{n}.png") for n in range(3)]
+    for out, seed in zip(outs, ("4", "4", "5"), strict=True):
+        refined(home, image, out, "--selection", mask, "--seed", seed)
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert outs[0].read_bytes() != outs[2].read_bytes()
+
+
+def test_variants_are_numbered_and_the_first_is_the_single_one(
+    home: Path, files: tuple[Path, Path]
+) -> None:
+    image, mask = files
+    single, many = image.with_name("single.png"), image.with_name("many.png")
+    refined(home, image, single, "--selection", mask, "--seed", "9")
+    facts = refined(home, image, many, "--selection", mask, "--seed", "9", "--variants", "4")
+    written = [image.with_name(f"many-{n}.png") for n in range(1, 5)]
+    assert facts["files"] == [str(path) for path in written]
+    assert not many.exists()
+    assert written[0].read_bytes() == single.read_bytes()
+    assert len({path.read_bytes() for path in written}) == 4
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_strength_0_gives_the_picture_back(home: Path, tmp_path: Path, mode: str) -> None:
+    image, mask, out = (tmp_path / name for name in ("photo.png", "mask.png", "out.png"))
+    photo(mode).save(image)
+    mask_of((200, 150), (40, 60, 120, 100), 200).save(mask)
+    refined(home, image, out, "--selection", mask, "--strength", "0")
+    assert np.array_equal(pixels(image), pixels(out))
+
+
+def test_without_a_selection_the_whole_picture_is_made_anew(
+    home: Path, files: tuple[Path, Path]
+) -> None:
+    image, _ = files
+    facts = refined(home, image, image.with_name("out.png"))
+    assert facts["patches"][0]["grid"] == [19, 25]
+    assert (pixels(image) != pixels(image.with_name("out.png"))).mean() > 0.5
+
+
+def test_a_selection_larger_than_the_models_grid_keeps_what_is_outside(
+    home: Path, tmp_path: Path
+) -> None:
+    size = (420, 300)
+    image, mask, out = (tmp_path / name for name in ("photo.png", "mask.png", "out.png"))
+    photo("RGB", size).save(image)
+    mask_of(size, (30, 30, 390, 270)).save(mask)
+    refined(home, image, out, "--selection", mask, "--steps", "1")
+    chosen = pixels(mask) > 0
+    assert np.array_equal(pixels(image)[~chosen], pixels(out)[~chosen])
+    assert (pixels(image)[chosen] != pixels(out)[chosen]).mean() > 0.5
+
+
+def test_a_picture_of_one_pixel_works(home: Path, tmp_path: Path) -> None:
+    image = tmp_path / "dot.png"
+    Image.new("RGB", (1, 1), (200, 30, 30)).save(image)
+    refined(home, image, tmp_path / "out.png")
+    assert pixels(tmp_path / "out.png").shape == (1, 1, 3)
+
+
+def test_a_picture_of_108_megapixels_works(home: Path, tmp_path: Path) -> None:
+    size = (12000, 9000)
+    image, mask, out = (tmp_path / name for name in ("large.png", "mask.png", "out.png"))
+    whole = Image.new("RGB", size, (90, 120, 60))
+    whole.paste(photo(), (11_800, 8_850))
+    whole.save(image, compress_level=1)
+    mask_of(size, (11_900, 8_900, 11_940, 8_940)).save(mask, compress_level=1)
+    refined(home, image, out, "--selection", mask)
+    before, after = pixels(image), pixels(out)
+    changed = np.argwhere((before != after).any(2))
+    assert len(changed) > 800
+    assert changed.min(0).tolist() >= [8_900, 11_900]
+    assert changed.max(0).tolist() < [8_940, 11_940]
+
+
+def test_the_daemon_is_started_if_none_runs(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    own, (image, mask) = tmp_path / "home", files
+    refined(own, image, image.with_name("out.png"), "--selection", mask)
+    assert maskgit(own, "daemon", "--stop").stdout == "The daemon has ended.\n"
+
+
+def test_a_bundle_is_named_by_its_folder_from_where_one_stands(
+    home: Path, files: tuple[Path, Path]
+) -> None:
+    from maskgit_daemon.bundle import STARTER
+
+    image, mask = files
+    out = image.with_name("out.png")
+    done = maskgit(
+        home,
+        *("refine", image, "--selection", mask, "-o", out, "--steps", "1"),
+        *("--model", STARTER.name),
+        cwd=STARTER.parent,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{out}\n"), done.stderr
+
+
+# What is refused
+
+
+def test_a_bad_picture_or_selection_gets_a_sentence(home: Path, files: tuple[Path, Path]) -> None:
+    image, mask = files
+    out = image.with_name("out.png")
+
+    def said(source: Path, selection: Path) -> str:
+        return refusal(home, source, "--selection", selection, "-o", out)
+
+    small, black = image.with_name("small.png"), image.with_name("black.png")
+    mask_of((199, 150), (0, 0, 9, 9)).save(small)
+    mask_of((200, 150), (0, 0, 0, 0)).save(black)
+    assert "The selection is 199 × 150 but the picture is 200 × 150" in said(image, small)
+    assert "selects nothing" in said(image, black)
+    assert "There is no file" in said(image.with_name("none.png"), mask)
+    assert "There is no file" in said(image, image.with_name("none.png"))
+    broken = image.with_name("broken.png")
+    broken.write_bytes(image.read_bytes()[:2000])
+    assert "is damaged" in said(broken, mask)
+    deep = image.with_name("deep.png")
+    Image.fromarray(np.zeros((150, 200), np.uint16)).save(deep)
+    assert "more than 8 bits a channel" in said(deep, mask)
+    assert not out.exists()
+
+
+def test_more_than_16_megapixels_at_once_are_refused(home: Path, tmp_path: Path) -> None:
+    image = tmp_path / "large.png"
+    Image.new("L", (4001, 4000)).save(image)
+    sentence = refusal(home, image, "-o", tmp_path / "out.png")
+    assert "16.0 megapixels; select at most 16 megapixels at once" in sentence
+
+
+def test_a_result_that_loses_something_is_refused(home: Path, files: tuple[Path, Path]) -> None:
+    image, mask = files
+    said = refusal(home, image, "--selection", mask, "-o", image.with_name("out.jpg"))
+    assert "would not be lossless" in said
+    said = refusal(home, image, "--selection", mask, "-o", image.parent / "no" / "out.png")
+    assert "There is no folder" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--strength", "1.5"], "The strength must be a number from 0 to 1"),
+        (["--steps", "0"], "The steps must be a whole number from 1 to 256"),
+        (["--seed", "-1"], "seed"),
+        (["--schedule", "sawtooth"], "sawtooth"),
+        (["--class", "unicorn"], "knows no class 'unicorn'"),
+        (["--prompt", "a unicorn"], "takes no prompt"),
+        (["--model", "other"], "There is no model 'other'"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(
+    home: Path, files: tuple[Path, Path], options: list[str], says: str
+) -> None:
+    image, mask = files
+    out = image.with_name("out.png")
+    assert says in refusal(home, image, "--selection", mask, "-o", out, *options)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "options", [["--option", "blend"], ["--option", "blend=much"], ["--steps", "many"], ["--no"]]
+)
+def test_wrong_usage_is_status_2(home: Path, files: tuple[Path, Path], options: list[str]) -> None:
+    done = maskgit(home, "refine", files[0], "-o", files[0].with_name("out.png"), *options)
+    assert done.returncode == 2
+    assert "Error: " in done.stderr
+
+
+# What goes wrong on the way
+
+
+def test_a_full_disk_keeps_the_old_result(home: Path, files: tuple[Path, Path]) -> None:
+    image, mask = files
+    out = image.with_name("out.png")
+    out.write_bytes(b"what was there")
+    done = maskgit(
+        home,
+        *("refine", image, "--selection", mask, "-o", out, "--steps", "1"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+    )
+    assert done.returncode == 1
+    assert "could not be written (File too large); free some space" in done.stderr
+    assert out.read_bytes() == b"what was there"
+    assert sorted(path.name for path in image.parent.iterdir()) == [
+        "mask.png",
+        "out.png",
+        "photo.png",
+    ]
+
+
+def test_ctrl_c_during_a_job_writes_nothing_and_ends_the_job(
+    home: Path, files: tuple[Path, Path]
+) -> None:
+    image, mask = files
+    out = image.with_name("out.png")
+    process = subprocess.Popen(
+        [*maskgit_command(), "refine", image, "--selection", mask, "-o", out, "--steps", "256"],
+        env=environment(home),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with connect(home) as client:
+        until = time.monotonic() + 60
+        while client.status()["jobs"] == 0:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 1
+        assert re.fullmatch(r"\s*Aborted!\s*", said)
+        while client.status()["jobs"] > 0:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    assert sorted(path.name for path in image.parent.iterdir()) == ["mask.png", "photo.png"]
+    refined(home, image, out, "--selection", mask)
