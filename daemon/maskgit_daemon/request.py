@@ -31,7 +31,9 @@ class RefineRequest:
     ``guidance``: name of a method in :mod:`maskgit_daemon.guidance`; ``options`` are its numbers.
     ``label``, ``prompt``, ``negative_prompt``, ``guidance_scale``: the condition, if the bundle
     takes it.
-    ``temperature`` scales the draw's noise, ``choice_temperature`` that of the confidence (≥ 0).
+    ``temperature`` scales the draw's noise, ``choice_temperature`` that of the confidence (≥ 0);
+    ``order`` that of the
+    tokens; None takes what the bundle recommends, for all three.
     ``more``: passes after the last that redraw a few doubtful tokens ("refine more"), ≥ 0.
     ``feather``: pixels over which the returned patch's alpha fades inside the selection, ≥ 0.
 
@@ -51,9 +53,9 @@ class RefineRequest:
     steps: int = 8
     more: int = 0
     schedule: str = "cosine"
-    order: str = "confidence"
-    temperature: float = 1.0
-    choice_temperature: float = 4.5
+    order: str | None = None
+    temperature: float | None = None
+    choice_temperature: float | None = None
     seed: int = 0
     variants: int = 1
     feather: float = 0.0
@@ -62,8 +64,10 @@ class RefineRequest:
     def __post_init__(self) -> None:
         check_window(self.pixels, self.selection)
         _within("strength", self.strength, 0.0, 1.0)
-        _within("temperature", self.temperature, 0.0, 100.0)
-        _within("choice_temperature", self.choice_temperature, 0.0, 1000.0)
+        if self.temperature is not None:
+            _within("temperature", self.temperature, 0.0, 100.0)
+        if self.choice_temperature is not None:
+            _within("choice_temperature", self.choice_temperature, 0.0, 1000.0)
         _within("feather", self.feather, 0.0, 1000.0)
         if self.guidance_scale is not None:
             _within("guidance_scale", self.guidance_scale, 0.0, 100.0)
@@ -72,7 +76,7 @@ class RefineRequest:
         _whole("variants", self.variants, 1, MAX_VARIANTS)
         _whole("seed", self.seed, 0, 2**63 - 1)
         find_schedule(self.schedule)
-        if self.order not in ORDERS:
+        if self.order is not None and self.order not in ORDERS:
             raise RequestError(_choose("order", self.order, ORDERS))
         for name, value in self.options.items():
             _within(f"option {name}", value, -1e9, 1e9)

@@ -48,14 +48,6 @@ def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
     return F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean()
 
 
-def feature_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """Mean absolute difference of features, each layer against its own size (arXiv 1711.11585)."""
-    total = real[0].new_zeros(())
-    for a, b in zip(real, fake, strict=True):
-        total = total + (a.detach() - b).abs().mean() / a.detach().abs().mean().clamp_min(1e-3)
-    return total / len(real)
-
-
 def adaptive_weight(loss: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
     """‖∇ loss‖ / ‖∇ adversarial‖ at the decoder's last layer (VQGAN, arXiv 2012.09841, eq. 7)."""
     first = torch.autograd.grad(loss, last, retain_graph=True)[0].norm()

@@ -26,8 +26,9 @@ class TokenizerConfig:
     encoder_blocks: int = 2
     decoder_blocks: int = 3
     grain: bool = False
+    grain_strength: float = 1.0
 
-    def as_dict(self) -> dict[str, int | bool]:
+    def as_dict(self) -> dict[str, int | float | bool]:
         """The config as plain numbers, for a checkpoint."""
         return asdict(self)
 
@@ -72,8 +73,9 @@ class Grain(nn.Module):
     plane: Tensor
     PLANES = 8
 
-    def __init__(self, channels: int, side: int) -> None:
+    def __init__(self, channels: int, side: int, strength: float) -> None:
         super().__init__()
+        self.strength = strength
         self.gate = nn.Conv2d(channels, channels, 1)
         self.copies = channels // self.PLANES
         for parameter in self.gate.parameters():
@@ -85,7 +87,7 @@ class Grain(nn.Module):
         if self.training:
             noise = torch.randn_like(x[:, : self.PLANES])
         else:
-            noise = self.plane[:, :, : x.shape[2], : x.shape[3]]
+            noise = self.plane[:, :, : x.shape[2], : x.shape[3]] * self.strength
         out: Tensor = x + self.gate(F.silu(x)) * noise.repeat(1, self.copies, 1, 1)
         return out
 
@@ -125,20 +127,23 @@ class Decoder(nn.Module):
         self.up3 = Upsample(w, w // 2)
         self.conv = nn.Conv2d(w // 2, w // 2, 3, padding=1)
         sizes = ((2 * w, 2), (w, 4), (w // 2, 8)) if config.grain else ()
-        self.grain = nn.ModuleList(Grain(channels, 32 * scale) for channels, scale in sizes)
+        self.grain = nn.ModuleList(
+            Grain(channels, 32 * scale, config.grain_strength) for channels, scale in sizes
+        )
         self.out = nn.Conv2d(w // 2, 3, 3, padding=1)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, *, smooth: bool = False) -> Tensor:
+        """``smooth`` leaves the grain out: the decoder's best guess of each pixel."""
         x = self.blocks(self.stem(latents))
-        x = self.block1(self._grained(0, self.up1(F.silu(x))))
-        x = self.block2(self._grained(1, self.up2(F.silu(x))))
-        x = F.silu(self._grained(2, self.up3(F.silu(x))))
+        x = self.block1(self._grained(0, self.up1(F.silu(x)), smooth))
+        x = self.block2(self._grained(1, self.up2(F.silu(x)), smooth))
+        x = F.silu(self._grained(2, self.up3(F.silu(x)), smooth))
         x = F.silu(self.conv(x))
         out: Tensor = self.out(x) * 0.5 + 0.5
         return out
 
-    def _grained(self, level: int, x: Tensor) -> Tensor:
-        out: Tensor = self.grain[level](x) if len(self.grain) else x
+    def _grained(self, level: int, x: Tensor, smooth: bool) -> Tensor:
+        out: Tensor = self.grain[level](x) if len(self.grain) and not smooth else x
         return out
 
 

@@ -19,11 +19,10 @@ from maskgit_export.data import crops, load_folder
 from maskgit_export.discriminator import (
     Discriminator,
     adaptive_weight,
-    feature_loss,
     hinge_loss,
     random_shift,
 )
-from maskgit_export.losses import reconstruction_loss
+from maskgit_export.losses import reconstruction_loss, texture_loss
 from maskgit_export.run import (
     Clock,
     channels_last,
@@ -44,31 +43,34 @@ class DecoderPlan:
     batch: int = 12
     crop: int = 128
     rate: float = 3e-4
-    critic_rate: float = 4e-4
-    gradient: float = 0.0
-    texture: float = 0.1
-    adversarial: float = 0.8
-    feature: float = 0.5
-    critic_steps: int = 120
+    critic_rate: float = 2e-4
+    texture: float = 1.0
+    adversarial: float = 0.1
+    critic_from: float = 0.5
+    grain_strength: float = 0.9
     seed: int = 1
     save_seconds: float = 120.0
 
 
-def decoder_loss(
-    model: Tokenizer, critic: Discriminator, image: Tensor, output: Tensor, plan: DecoderPlan
-) -> Tensor:
-    """Reconstruction + texture + λ·hinge + features, λ from the gradient norms."""
-    target, made = random_shift(image, output)
+def grain_loss(target: Tensor, smooth: Tensor, grained: Tensor, texture: float) -> Tensor:
+    """L1 and gradients of the smooth picture + texture·:func:`texture_loss` of the grained one.
+
+    Asking the *smooth* picture to be right pixel by pixel and only the *grained* one to have the
+    right contrast makes the noise carry the texture: without that split a decoder meets the
+    contrast with mazes that are the same for every place with the same code.
+    """
+    base = reconstruction_loss(target, smooth, gradient=0.5, texture=0.0)
+    return base + texture * texture_loss(target, grained)
+
+
+def critic_loss(model: Tokenizer, critic: Discriminator, base: Tensor, grained: Tensor) -> Tensor:
+    """The critic's opinion of the grained picture, weighted by the gradient norms."""
+    (made,) = random_shift(grained)
     with torch.autocast("cpu", torch.bfloat16):
-        score, features = critic(made)
-        with torch.no_grad():
-            _, wanted = critic(target)
-    base = reconstruction_loss(image, output, gradient=plan.gradient, texture=plan.texture)
+        score, _ = critic(made)
     adversarial = -score.float().mean()
-    weight = adaptive_weight(base, adversarial, model.decoder.out.weight)
-    matched = feature_loss([w.float() for w in wanted], [f.float() for f in features])
-    total: Tensor = base + plan.adversarial * weight * adversarial + plan.feature * matched
-    return total
+    opinion: Tensor = adaptive_weight(base, adversarial, model.decoder.out.weight) * adversarial
+    return opinion
 
 
 def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> Path:
@@ -81,7 +83,9 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
     torch.manual_seed(plan.seed)
     resumed = path.exists()
     state = load_checkpoint(path if resumed else tokenizer)
-    config = replace(TokenizerConfig(**state["config"]), grain=True)
+    config = replace(
+        TokenizerConfig(**state["config"]), grain=True, grain_strength=plan.grain_strength
+    )
     model = channels_last(Tokenizer(config))
     # The first half's decoder had no grain; what it lacks starts silent.
     model.load_state_dict(state["model"], strict=resumed)
@@ -124,27 +128,30 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 codes = model.codebook.lookup(model.encode(image))
+            smooth = model.decoder(codes, smooth=True).float()
             output = model.decoder(codes).float()
-        loss = output.new_zeros(())
-        if step >= plan.critic_steps:
-            # Before that the critic alone learns: what an ignorant one says would only do harm.
+        loss = grain_loss(image, smooth, output, plan.texture)
+        # Switched on late: what an ignorant critic says would only do harm.
+        if plan.adversarial and clock.progress > plan.critic_from:
             critic.requires_grad_(False)
-            loss = decoder_loss(model, critic, image, output, plan)
+            loss = loss + plan.adversarial * critic_loss(model, critic, loss, output)
             critic.requires_grad_(True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
-            maker.step()
-            maker.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.decoder.parameters(), 1.0)
+        maker.step()
+        maker.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, value in model.decoder.state_dict().items():
                 averaged[name].lerp_(value, 0.01)
-        real, fake = random_shift(image, output.detach())
-        with torch.autocast("cpu", torch.bfloat16):
-            scores, _ = critic(torch.cat([real, fake]))
-        verdict = hinge_loss(*scores.float().chunk(2))
-        verdict.backward()
-        judge.step()
-        judge.zero_grad(set_to_none=True)
+        verdict = output.new_zeros(())
+        if plan.adversarial and clock.progress > 0.8 * plan.critic_from:
+            real, fake = random_shift(image, output.detach())
+            with torch.autocast("cpu", torch.bfloat16):
+                scores, _ = critic(torch.cat([real, fake]))
+            verdict = hinge_loss(*scores.float().chunk(2))
+            verdict.backward()
+            judge.step()
+            judge.zero_grad(set_to_none=True)
         step += 1
         if step % 20 == 0:
             mse = (image - output.detach().clamp(0, 1)).square().mean((1, 2, 3))
@@ -158,7 +165,9 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
             )
         if time.monotonic() - saved > plan.save_seconds:
             save()
-            save_grid(out / "reconstructions.png", [image[:8], output[:8].detach()])
+            save_grid(
+                out / "reconstructions.png", [image[:8], smooth[:8].detach(), output[:8].detach()]
+            )
             saved = time.monotonic()
     save()
     bar.close()
