@@ -25,16 +25,18 @@ sys.path.insert(0, str(ROOT))
 from tests.krita.launch import Profile, missing_parts  # noqa: E402
 
 CANVAS = (2000, 1500)
-SELECTIONS = {"96×96": (900, 700, 96, 96), "whole canvas": (0, 0, *CANVAS)}
+CASES = {
+    "96×96": {"selection": (900, 700, 96, 96), "strength": 1.0},
+    # Strength 0 runs no model: what remains is moving 3 megapixels there and back.
+    "2000×1500, strength 0": {"selection": (0, 0, *CANVAS), "strength": 0.0},
+}
 TIMES = re.compile(r"Done in ([\d.]+) s, ([\d.]+) s of it in the daemon")
 
 
-def measure(profile: Profile, picture: Path, selection: tuple[int, ...], jobs: int) -> list[Any]:
+def measure(profile: Profile, picture: Path, case: dict[str, Any], jobs: int) -> list[Any]:
     """Run the scenario and return its jobs, the warming one left out."""
     with tempfile.TemporaryDirectory() as output:
-        report = profile.run(
-            "timed", Path(output), picture=str(picture), selection=selection, jobs=jobs
-        )
+        report = profile.run("timed", Path(output), picture=str(picture), jobs=jobs, **case)
     for job in report["jobs"]:
         found = TIMES.match(job["message"])
         if found is None:
@@ -62,7 +64,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("picture", nargs="?", type=Path)
     parser.add_argument("--jobs", type=int, default=9)
-    parser.add_argument("--large-jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     missing = missing_parts()
@@ -81,16 +82,13 @@ def main() -> None:
         profile.run("nothing", Path(folder) / "warm")
         measured: dict[str, list[Any]] = {}
         try:
-            for name, selection in SELECTIONS.items():
-                jobs = options.jobs if name == "96×96" else options.large_jobs
-                if jobs:
-                    measured[name] = measure(profile, picture, selection, jobs)
+            for name, case in CASES.items():
+                measured[name] = measure(profile, picture, case, options.jobs)
+                for key, value in row(name, measured[name]).items():
+                    print(f"{key:<28} {value}", flush=True)
+                print()
         finally:
             profile.maskgit("daemon", "--stop")
-    for name, jobs in measured.items():
-        for key, value in row(name, jobs).items():
-            print(f"{key:<28} {value}")
-        print()
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1))
 

@@ -109,6 +109,7 @@ class Docker(DockWidget):
         self._refine.setEnabled(not busy)
         self._cancel.setEnabled(busy)
         self._progress.setRange(0, 0 if busy else 1)
+        self._progress.reset()
         if busy:
             self._preview.clear()
 

@@ -8,6 +8,7 @@ top-level event loop, because node updates arrive only there.
 import json
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from . import probes, scenarios
 from .stage import Stage
 
 STEP_MS = 15
-STEP_TIMEOUT = 60.0
+STEP_TIMEOUT = 90.0
 
 
 class Driver(Extension):
@@ -29,7 +30,7 @@ class Driver(Extension):
         self.stage = None
         self.work = None
         self.until = None
-        self.waited = 0.0
+        self.since = 0.0
 
     def setup(self):
         sys.excepthook = lambda *error: self.finish("".join(traceback.format_exception(*error)))
@@ -49,11 +50,10 @@ class Driver(Extension):
     def step(self):
         try:
             if self.until is not None and not self.until():
-                self.waited += STEP_MS / 1000
-                if self.waited > STEP_TIMEOUT:
+                if time.monotonic() - self.since > STEP_TIMEOUT:
                     raise TimeoutError("the scenario waited in vain; see the screenshot")
             else:
-                self.until, self.waited = next(self.work), 0.0
+                self.until, self.since = next(self.work), time.monotonic()
         except StopIteration:
             self.finish(None)
             return

@@ -213,7 +213,11 @@ def changed_meanwhile(stage):
 
 
 def timed(stage):
-    """For the benchmark: from trigger to the result on the canvas, job after job."""
+    """For the benchmark: from trigger to the result on the canvas, job after job.
+
+    With strength 0 the pixels stay the same: then the layer's arrival counts.
+    """
+    strength = stage.arguments["strength"]
     document = stage.open_picture(stage.arguments["picture"])
     yield settled(document)
     left, top, width, height = stage.arguments["selection"]
@@ -222,10 +226,16 @@ def timed(stage):
     middle = (left + width // 2, top + height // 2, 1, 1)
     jobs = stage.report["jobs"] = []
     for number in range(stage.arguments["jobs"] + 1):
-        stage.set_seed(number, steps=8)
+        stage.set_seed(number, strength=strength)
         before = bytes(document.pixelData(*middle))
+
+        def arrived(before=before):
+            if strength == 0:
+                return bool(stage.result_layers(document))
+            return bytes(document.pixelData(*middle)) != before
+
         beat, times = probes.Heartbeat(), probes.HandlerTimes()
-        seen = probes.FirstTime(lambda b=before: bytes(document.pixelData(*middle)) != b)
+        seen = probes.FirstTime(arrived)
         stage.trigger()
         yield lambda s=seen: s.at is not None or not stage.busy()
         yield lambda s=seen: s.at is not None and not stage.busy()

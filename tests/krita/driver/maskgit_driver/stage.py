@@ -54,8 +54,9 @@ class Stage:
     def picture(self, name):
         probes.screenshot(self.folder / name)
 
-    def set_seed(self, seed, steps=8, preview=False):
+    def set_seed(self, seed, steps=8, preview=False, strength=1.0):
         values = {"seed": seed, "random_seed": False, "steps": steps, "preview": preview}
+        values["strength"] = strength
         for key, value in values.items():
             self.application.writeSetting("maskgit_refine", key, str(value))
 
