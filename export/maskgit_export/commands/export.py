@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def family_command(family: Family) -> click.Command:
         click.Option(
             ["--half-storage"], is_flag=True, help="Store fp32 weights as fp16: half the size."
         ),
+        click.Option(
+            ["--with", "extras"],
+            multiple=True,
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="A file to put into the bundle, credits say; may be given several times.",
+        ),
+        click.Option(["--temperature"], type=float, help="Recommended temperature of the draw."),
+        click.Option(["--choice-temperature"], type=float, help="Recommended one of the order."),
         click.Option(["--overwrite"], is_flag=True, help="Replace a bundle that is there."),
     ]
 
@@ -61,6 +70,9 @@ def family_command(family: Family) -> click.Command:
         precisions: tuple[str, ...],
         half_storage: bool,
         overwrite: bool,
+        extras: tuple[Path, ...],
+        temperature: float | None,
+        choice_temperature: float | None,
         **given: Any,
     ) -> None:
         from maskgit_export.bundle_writer import write_bundle
@@ -68,6 +80,12 @@ def family_command(family: Family) -> click.Command:
         paths = {key: given[key] for key in family.inputs}
         numbers = {key: given[key] for key in family.numbers if given[key] is not None}
         source = family.read(name or output.name, paths, numbers)
+        advice = {"temperature": temperature, "choice_temperature": choice_temperature}
+        source = replace(
+            source,
+            files={**source.files, **{path.name: path.read_bytes() for path in extras}},
+            extra={**source.extra, **{k: v for k, v in advice.items() if v is not None}},
+        )
         write_bundle(
             source,
             output,
