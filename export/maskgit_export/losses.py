@@ -41,6 +41,26 @@ def directional_bands(image: Tensor, levels: int = 3) -> list[Tensor]:
     return bands
 
 
+def texture_bands(image: Tensor, levels: int = 3) -> list[Tensor]:
+    """Second differences in four directions (B,12,·,·) of :func:`opponent` colours, by octave.
+
+    A second difference answers to its own octave far more than to the coarser ones, so each octave
+    must have its own contrast; first differences let the middle one stand in for the finest.
+    """
+    colours = opponent(image)
+    bands = []
+    for level in range(levels):
+        twice = 2.0 * colours[..., 1:-1, 1:-1]
+        across = twice - colours[..., 1:-1, :-2] - colours[..., 1:-1, 2:]
+        down = twice - colours[..., :-2, 1:-1] - colours[..., 2:, 1:-1]
+        fall = twice - colours[..., :-2, :-2] - colours[..., 2:, 2:]
+        rise = twice - colours[..., :-2, 2:] - colours[..., 2:, :-2]
+        bands.append(torch.cat([across, down, fall, rise], 1))
+        if level + 1 < levels:
+            colours = F.avg_pool2d(colours, 2)
+    return bands
+
+
 def gradient_loss(target: Tensor, output: Tensor) -> Tensor:
     """Mean absolute error of the directional differences over three octaves."""
     pairs = zip(directional_bands(target), directional_bands(output), strict=True)
@@ -50,14 +70,14 @@ def gradient_loss(target: Tensor, output: Tensor) -> Tensor:
 def texture_loss(target: Tensor, output: Tensor, floor: float = 0.01) -> Tensor:
     """Mean absolute difference of *local* contrast, by direction and octave: the perceptual term.
 
-    The contrast is the root mean square of a directional difference over 8×8 blocks (4×4 and 2×2
+    The contrast is the root mean square of a second difference over 8×8 blocks (4×4 and 2×2
     at the coarser octaves, always 8 pixels of the picture).  Matching it asks for as much grain in
     each direction as the original has there, without saying where each grain must lie: what L1
     cannot ask for, and why L1 alone blurs.  ``floor`` (in units of the [0,1] range) keeps the root
     smooth where there is no texture.
     """
     total = target.new_zeros(())
-    pairs = zip(directional_bands(target), directional_bands(output), strict=True)
+    pairs = zip(texture_bands(target), texture_bands(output), strict=True)
     for level, (a, b) in enumerate(pairs):
         size = 8 >> level
         stride = max(1, size // 2)
