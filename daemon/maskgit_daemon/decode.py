@@ -21,7 +21,7 @@ from maskgit_daemon.errors import RequestError
 from maskgit_daemon.guidance.base import Guide, View
 from maskgit_daemon.noise import Noise, SeededNoise
 from maskgit_daemon.orders import halton_ranks
-from maskgit_daemon.remask import doubtful
+from maskgit_daemon.remask import doubtful, log_softmax_at, suits
 from maskgit_daemon.schedules import masked_share
 
 Tokens = NDArray[np.int64]
@@ -125,7 +125,7 @@ def run(job: DecodeJob) -> Generator[Ask, Logits, State]:
         state = advance(job, state, (yield _ask(job, state, unsure(job, state))))
     while state.step < job.steps + job.more:
         state = take_back(job, state, made)
-        state = draw_all(job, state, (yield _ask(job, state, np.empty(0, np.int64))))
+        state = reconsider(job, state, (yield _ask(job, state, np.empty(0, np.int64))))
     assert state.sampled is not None
     return replace(state, tokens=state.sampled)
 
@@ -195,25 +195,42 @@ def advance(job: DecodeJob, state: State, logits: Logits) -> State:
 
 def draw_all(job: DecodeJob, state: State, logits: Logits) -> State:
     """Draw the unknown tokens from ``logits`` (h,w,K) and keep them all."""
+    view, own, guided = _steered(job, state, logits)
+    drawn = draw(guided, job, state.step, view.cells)
+    placed = _placed(job, state, view.cells, drawn, own, guided)
+    return replace(placed, notes=view.notes)
+
+
+def _steered(job: DecodeJob, state: State, logits: Logits) -> tuple[View, Logits, Logits]:
+    """What the guide saw, and the logits (n,K) of the unknown cells before and after it."""
     view = view_of(job, state)
-    cells = view.cells
-    own = logits.reshape(-1, logits.shape[-1])[cells, : job.codes]
+    own = logits.reshape(-1, logits.shape[-1])[view.cells, : job.codes]
     guide = job.guide or NEUTRAL
     if state.step == job.start_step:
         view = replace(view, notes=guide.note(view, own))
-    guided = guide.steer(view, own)
-    drawn = draw(guided, job, state.step, cells)
+    return view, own, guide.steer(view, own)
+
+
+def _placed(
+    job: DecodeJob,
+    state: State,
+    cells: NDArray[np.int64],
+    codes: Tokens,
+    own: Logits,
+    guided: Logits,
+) -> State:
+    """The state after a pass that put ``codes`` (n,) on ``cells`` (n,)."""
+    ranked = guided if (job.guide or NEUTRAL).RANKS_GUIDED else own
     log_probability = state.log_probability.copy()
-    log_probability[cells] = _log_softmax_at(guided if guide.RANKS_GUIDED else own, drawn)
+    log_probability[cells] = log_softmax_at(ranked, codes)
     sampled = state.tokens.copy()
-    sampled.reshape(-1)[cells] = drawn
+    sampled.reshape(-1)[cells] = codes
     return replace(
         state,
         tokens=sampled,
         step=state.step + 1,
         sampled=sampled,
         log_probability=log_probability,
-        notes=view.notes,
     )
 
 
@@ -224,6 +241,16 @@ def take_back(job: DecodeJob, state: State, made: NDArray[np.int64]) -> State:
     tokens = state.sampled.copy()
     tokens.reshape(-1)[cells] = job.codes
     return replace(state, tokens=tokens)
+
+
+def reconsider(job: DecodeJob, state: State, logits: Logits) -> State:
+    """Draw the tokens taken back anew, but put those back that suit their surroundings."""
+    assert state.sampled is not None
+    view, own, guided = _steered(job, state, logits)
+    before = state.sampled.reshape(-1)[view.cells]
+    drawn = draw(guided, job, state.step, view.cells)
+    codes = np.where(suits(guided, before), before, drawn)
+    return _placed(job, state, view.cells, codes, own, guided)
 
 
 def draw(logits: Logits, job: DecodeJob, step: int, cells: NDArray[np.int64]) -> Tokens:
@@ -273,11 +300,3 @@ def _ranking(
 
 def _ratio(step: int, steps: int) -> np.float32:
     return np.float32(step) / np.float32(steps)
-
-
-def _log_softmax_at(logits: Logits, codes: Tokens) -> NDArray[np.float32]:
-    """(n,) float32: log softmax of logits (n,K) at one code each."""
-    top = logits.max(axis=-1, keepdims=True)
-    total = np.exp(logits - top).sum(axis=-1)
-    picked = np.take_along_axis(logits, codes[:, None], axis=-1) - top
-    return np.asarray(picked[:, 0] - np.log(total), np.float32)

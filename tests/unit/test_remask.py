@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskgit_daemon.decode import DecodeJob, decode, run
 from maskgit_daemon.noise import SeededNoise
-from maskgit_daemon.remask import SHARE, doubtful
+from maskgit_daemon.remask import MARGIN, SHARE, doubtful, suits
 
 CODES = 6
 
@@ -75,6 +76,45 @@ def test_more_passes_come_after_those_of_the_schedule_and_change_nothing_outside
         assert not (unknown & ~inside).any()
     np.testing.assert_array_equal(answer[~inside], hole()[~inside])
     assert (answer < CODES).all()
+
+
+@given(st.integers(2, 50), st.floats(0.0, 8.0))
+def test_of_evenly_likely_codes_each_suits_and_one_far_less_likely_does_not(
+    codes: int, gap: float
+) -> None:
+    logits = np.zeros((codes, codes), np.float32)
+    logits[:, 0] = -gap
+    p = np.exp(logits[0].astype(np.float64))
+    p /= p.sum()
+    entropy = -(p * np.log(p)).sum()
+    kept = suits(logits, np.arange(codes))
+    assert kept[1:].all()
+    surprise = -np.log(p[0])
+    if abs(surprise - entropy - MARGIN) > 1e-3:
+        assert kept[0] == (surprise < entropy + MARGIN)
+
+
+def test_codes_that_are_ruled_out_never_suit() -> None:
+    logits = np.array([[0.0, 0.0, -np.inf]] * 2, np.float32)
+    assert suits(logits, np.array([0, 2])).tolist() == [True, False]
+
+
+def test_what_suits_its_surroundings_is_put_back() -> None:
+    job = DecodeJob(hole(), CODES, steps=2, more=4, noise=SeededNoise(1))
+    plain = DecodeJob(hole(), CODES, steps=2, noise=SeededNoise(1))
+    flat = np.zeros((8, 8, CODES), np.float32)
+    np.testing.assert_array_equal(answered(job, flat), answered(plain, flat))
+
+
+def answered(job: DecodeJob, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    decoding = decode(job)
+    next(decoding)
+    for _ in range(job.steps + job.more - 1):
+        decoding.send(logits)
+    with pytest.raises(StopIteration) as stop:
+        decoding.send(logits)
+    answer: NDArray[np.int64] = stop.value.value
+    return answer
 
 
 def test_nothing_to_make_is_nothing_to_make_again() -> None:
