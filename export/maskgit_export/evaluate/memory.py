@@ -52,7 +52,8 @@ def nearest_distances(queries: Sequence[Pixels], pictures: Iterable[Pixels]) -> 
     Root mean square difference over pixels and channels, both averaged over 4 × 4 px (what is finer
     no tokenizer keeps), relative to the query's own standard deviation (at least 2 grey levels): 0
     is a copy, a patch of one mean colour is 1.  Found by block means of luma at every fourth
-    position, then pixel by pixel round the 12 best; mirrored patches count too.
+    position, then pixel by pixel round the best place of each of the 12 best pictures; mirrored
+    patches count too.
     """
     both = [*queries, *(np.ascontiguousarray(q[:, ::-1]) for q in queries)]
     coarse = np.stack([_blocks(q)[0, 0] for q in both])
@@ -64,16 +65,14 @@ def nearest_distances(queries: Sequence[Pixels], pictures: Iterable[Pixels]) -> 
         table = _blocks(picture)
         columns = table.shape[1]
         flat = table.reshape(-1, table.shape[2])
-        squared = (flat**2).sum(1) - 2.0 * coarse @ flat.T + (coarse**2).sum(1)[:, None]
-        few = min(3, squared.shape[1])
-        hits = np.argpartition(squared, few - 1, 1)[:, :few]
-        for query, row in enumerate(hits):
-            for hit in row:
-                worst = int(best[query].argmax())
-                if squared[query, hit] < best[query, worst]:
-                    best[query, worst] = squared[query, hit]
-                    top, left = (int(n) * BLOCK for n in divmod(int(hit), columns))
-                    patches[query][worst] = _around(picture, top, left)
+        # Less the query's own square, which changes no order; the best place of each picture.
+        squared = flat @ (-2.0 * coarse.T) + (flat**2).sum(1)[:, None]
+        for query, hit in enumerate(squared.argmin(0)):
+            worst = int(best[query].argmax())
+            if squared[hit, query] < best[query, worst]:
+                best[query, worst] = squared[hit, query]
+                top, left = (int(n) * BLOCK for n in divmod(int(hit), columns))
+                patches[query][worst] = _around(picture, top, left)
     found = [_finest(q, [c for c in row if c.size]) for q, row in zip(both, patches, strict=True)]
     return np.minimum(found[: len(queries)], found[len(queries) :])
 
