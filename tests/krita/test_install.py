@@ -1,5 +1,6 @@
 """The plugin gets into Krita whole, enabled, with a library that fits, and harms nothing."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.krita.launch import Profile
 
 from maskgit_daemon.commands.krita import krita
 from maskgit_daemon.errors import MaskgitError
+from maskgit_daemon.krita_install import plugin_files
 from maskgit_daemon.kritas import enable, enabled, find_places
 from maskgit_refine.vendor import Target, VendorError, find_wheel, fits, this_python, unpack
 
@@ -185,6 +187,13 @@ def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(own_home: Path) -
 @pytest.mark.parametrize("version", ["3", "2.7", "3.x", "eleven"])
 def test_a_wrong_python_version_is_a_usage_error(version: str) -> None:
     assert run("install", "--python-version", version).exit_code == 2
+
+
+def test_all_that_krita_gets_is_python_3_8() -> None:
+    sources = [(name, data) for name, data in plugin_files(()) if name.endswith(".py")]
+    assert len(sources) > 10
+    for name, data in sources:
+        ast.parse(data, filename=name, feature_version=(3, 8))
 
 
 @pytest.mark.krita
