@@ -18,6 +18,7 @@ from maskgit_daemon.conditions import condition_rows, mix
 from maskgit_daemon.decode import Ask, DecodeJob, State, run
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.events import Patch, Step
+from maskgit_daemon.extend import window_seed
 from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds, to_float
 from maskgit_daemon.guidance import Painted, find_method, make_guide
 from maskgit_daemon.noise import SeededNoise
@@ -244,7 +245,15 @@ def _tile_pass(
     seen[..., 3] *= later == 0
     frame = cut_frame(seen, selection, bounds, model.bundle)
     strength = max(TILE_STRENGTH, 1e-3)
-    guided = replace(request, strength=strength, guidance="default", variants=1, options={})
+    guided = replace(
+        request,
+        strength=strength,
+        guidance="default",
+        options={},
+        variants=1,
+        # With the noise of its neighbour a tile would repeat it.
+        seed=window_seed(request.seed, bounds.left, bounds.top),
+    )
     ends = yield from _decode_pass(model, guided, frame, rows, progress, (variant,))
     picture = match_border(_pixels(model, ends[0].tokens), frame)
     out = window.copy()
