@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
@@ -27,7 +28,7 @@ def match_border(generated: Floats, frame: Frame, strength: float = 1.0) -> Floa
     pull-push): colour and brightness meet at the border, texture inside stays as generated.
     Below ``strength`` 1 the strokes have a say: where the selection's own tokens reach over known
     pixels, their colour bleeds there on purpose, and taking that for an error would wash the
-    strokes out.  A share 1 − strength of the correction is measured outside those tokens.
+    strokes out.  A share 1 − √strength of the correction is measured outside those tokens.
     Returns float32 clipped to [0,1].
     """
     left, top, width, height = frame.bounds
@@ -43,18 +44,21 @@ def match_border(generated: Floats, frame: Frame, strength: float = 1.0) -> Floa
         cell = (tall // frame.footprint.shape[0], wide // frame.footprint.shape[1])
         reached = np.kron(frame.footprint, np.ones(cell, np.bool_))[rows, columns]
         beyond = extend(error, np.where(reached, np.float32(0), known))
-        shift = beyond + np.float32(strength) * (shift - beyond)
+        shift = beyond + np.float32(math.sqrt(strength)) * (shift - beyond)
     out = generated.copy()
     out[rows, columns] += shift
     return np.clip(out, 0.0, 1.0)
 
 
-def toward_strokes(picture: Floats, frame: Frame, amount: float, reach: int) -> Floats:
+def toward_strokes(
+    picture: Floats, frame: Frame, amount: float, reach: int, border: int = 0
+) -> Floats:
     """Move the local average colour of ``picture`` (H,W,3) a share ``amount`` towards the strokes'.
 
     What the tokens missed of the painted colours, averaged over the selected pixels near by (a box
     of about ``reach`` pixels, twice), is added inside the selection; detail finer than that stays
-    as generated.  It gives strokes back the colours that no code of the model can show.  ``amount``
+    as generated.  It gives strokes back the colours that no code of the model can show.  Within
+    ``border`` pixels of the selection's edge it fades out, so that no seam comes back.  ``amount``
     0 returns the picture as it is.
     """
     if amount <= 0:
@@ -63,12 +67,16 @@ def toward_strokes(picture: Floats, frame: Frame, amount: float, reach: int) -> 
     missed = (frame.colour - picture) * inside[..., None]
     half = max(1, reach // 2)
     for _ in range(2):
-        missed, weight = _box(missed, half), _box(inside, half)
+        missed, weight = box_sum(missed, half), box_sum(inside, half)
         missed = missed / np.maximum(weight, 1e-6)[..., None] * inside[..., None]
+    if border > 0:
+        # A straight edge sees half of its box selected.
+        share = box_sum(inside, border) / box_sum(np.ones_like(inside), border)
+        missed *= np.clip(2 * share - 1, 0, 1)[..., None]
     return np.asarray(np.clip(picture + np.float32(amount) * missed, 0.0, 1.0), np.float32)
 
 
-def _box(array: Floats, half: int) -> Floats:
+def box_sum(array: Floats, half: int) -> Floats:
     """Sum over (2·half+1)² pixels, nothing beyond the edges."""
     for axis in (0, 1):
         pad = [(0, 0)] * array.ndim

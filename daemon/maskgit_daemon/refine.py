@@ -295,7 +295,8 @@ def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens)
     """What ``tokens`` show, (H,W,3), made to fit its border and, if wanted, the strokes."""
     picture = match_border(_pixels(model, tokens), frame, request.strength)
     amount = find_method(request.guidance).repaint(request.strength)
-    return toward_strokes(picture, frame, amount, model.bundle.stride)
+    stride = model.bundle.stride
+    return toward_strokes(picture, frame, amount, stride, round(request.strength * stride))
 
 
 def _paint(request: RefineRequest, frame: Frame, picture: Floats) -> Floats:

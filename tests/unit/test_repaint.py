@@ -54,6 +54,15 @@ def test_a_larger_amount_is_never_further_from_the_strokes(scene):
     assert far == sorted(far, reverse=True)
 
 
+def test_near_the_border_it_fades_so_that_no_seam_comes_back(scene):
+    picture, frame = scene
+    sharp = toward_strokes(picture, frame, 1.0, 8)
+    faded = toward_strokes(picture, frame, 1.0, 8, border=6)
+    moved = np.abs(faded - picture).sum(-1)
+    assert moved[10, 30] < 0.3 * np.abs(sharp - picture).sum(-1)[10, 30]
+    assert faded[25, 30] == pytest.approx(sharp[25, 30], abs=1e-6)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_inpainting_is_not_repainted(name):
     assert METHODS[name].repaint(1.0) == 0.0

@@ -24,7 +24,7 @@ Factory = Callable[[Bundle, Painted, float, Options], Guide | None]
 Share = Callable[[float, Options], float]
 
 HOLD_BELOW = 0.4
-SHRINK, TOLERANCE = 8.0, 0.005
+SHRINK, TOLERANCE = 3.0, 0.005
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ METHODS: dict[str, Method] = {
         "the average colour follows the strokes, each token stays free",
         {"tolerance": (0.0, 1e3), "shrink": (0.0, 1e6), **_SHARE},
         _local_share,
-        lambda strength: (1.0 - strength) ** 1.6,
+        lambda strength: (1.0 - strength) ** 2,
         ours=True,
     ),
     "colour": Method(
