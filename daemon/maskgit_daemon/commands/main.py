@@ -28,6 +28,7 @@ COMMANDS = {
     ),
 }
 NEEDS = {
+    "PySide6": "tray",
     **dict.fromkeys(("torch", "onnx", "onnxscript", "msgpack", "safetensors", "httpx"), "export"),
     **dict.fromkeys(("scipy", "matplotlib"), "evaluate"),
 }
