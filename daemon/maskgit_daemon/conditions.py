@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maskgit_daemon.bundle import Bundle
 from maskgit_daemon.errors import RequestError
+from maskgit_daemon.prompts import prompt_rows
 from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.runtime import Conditioning, Model
 
@@ -50,7 +51,11 @@ def condition_rows(model: Model, request: RefineRequest) -> tuple[Conditioning, 
     if condition.kind == "class":
         return _class_rows(bundle, request)
     if condition.kind == "prompt":
-        raise RequestError(f"The model {bundle.name} needs a prompt; give one.")
+        if request.prompt is None:
+            raise RequestError(f"The model {bundle.name} needs a prompt; give one.")
+        return prompt_rows(
+            model, request.prompt, request.negative_prompt, guided=bool(request.guidance_scale)
+        )
     return (Conditioning(),)
 
 

@@ -55,7 +55,7 @@ def test_tokenizer(halton_files: Files, golden: Any) -> None:
         latents = vq.latents(picture(golden))
         ids = vq.quantize.nearest(latents)
         image = vq.pixels(torch.from_numpy(golden["dec_ids"]).long())
-        quantized = vq.quantize.sphere()[ids]
+        quantized = vq.quantize.codes()[ids]
     np.testing.assert_allclose(latents.permute(0, 2, 3, 1), golden["z"], atol=1e-4, rtol=0)
     np.testing.assert_array_equal(ids, golden["ids"])
     np.testing.assert_allclose(quantized, golden["quantized"], atol=1e-6, rtol=0)

@@ -270,7 +270,7 @@ def read(
             stride=vq.sizes.stride,
             example=(5, 6),
         ),
-        codebook=vq.quantize.sphere().detach().numpy(),
+        codebook=vq.quantize.codes().detach().numpy(),
         condition={"kind": "class", "labels": class_labels(classes), "null_label": classes},
         licence=LICENCE,
         origin=ORIGIN,

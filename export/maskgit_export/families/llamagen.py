@@ -19,7 +19,11 @@ UNUSED = "quantize.codebook_used"
 
 @dataclass(frozen=True)
 class LlamaGenSizes:
-    """``channels``: of each level, finest first.  ``encoder``/``decoder``: blocks a level."""
+    """``channels``: of each level, finest first.  ``encoder``/``decoder``: blocks a level.
+
+    ``attention``: at the coarsest level and in the middle.  ``sphere``: codes are compared at
+    length 1.  ``signed``: the network's pictures lie in [−1,1], not in [0,1].
+    """
 
     channels: tuple[int, ...]
     codes: int
@@ -27,6 +31,9 @@ class LlamaGenSizes:
     latent: int
     encoder: int = 2
     decoder: int = 3
+    attention: bool = True
+    sphere: bool = True
+    signed: bool = True
 
     @property
     def stride(self) -> int:
@@ -132,7 +139,10 @@ class Level(nn.Module):
         return x
 
 
-def middle(channels: int) -> nn.ModuleList:
+def middle(channels: int, *, attention: bool) -> nn.ModuleList:
+    """Two residual blocks, with attention between them where there is any."""
+    if not attention:
+        return nn.ModuleList([ResBlock(channels, channels), ResBlock(channels, channels)])
     return nn.ModuleList(
         [ResBlock(channels, channels), Attention(channels), ResBlock(channels, channels)]
     )
@@ -150,12 +160,12 @@ class Encoder(nn.Module):
                 widths[max(0, i - 1)],
                 width,
                 sizes.encoder,
-                attention=i == len(widths) - 1,
+                attention=sizes.attention and i == len(widths) - 1,
                 resample="" if i == len(widths) - 1 else "down",
             )
             for i, width in enumerate(widths)
         )
-        self.mid = middle(widths[-1])
+        self.mid = middle(widths[-1], attention=sizes.attention)
         self.norm_out = group_norm(widths[-1])
         self.conv_out = nn.Conv2d(widths[-1], sizes.latent, 3, padding=1)
 
@@ -174,13 +184,13 @@ class Decoder(nn.Module):
         super().__init__()
         widths = sizes.channels[::-1]
         self.conv_in = nn.Conv2d(sizes.latent, widths[0], 3, padding=1)
-        self.mid = middle(widths[0])
+        self.mid = middle(widths[0], attention=sizes.attention)
         self.conv_blocks = nn.ModuleList(
             Level(
                 widths[max(0, i - 1)],
                 width,
                 sizes.decoder,
-                attention=i == 0,
+                attention=sizes.attention and i == 0,
                 resample="" if i == len(widths) - 1 else "up",
             )
             for i, width in enumerate(widths)
@@ -197,20 +207,23 @@ class Decoder(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """Codes compared and looked up on the unit sphere."""
+    """The codes, compared and looked up at length 1 where ``sphere`` is set."""
 
-    def __init__(self, codes: int, dim: int) -> None:
+    def __init__(self, sizes: LlamaGenSizes) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(codes, dim)
+        self.embedding = nn.Embedding(sizes.codes, sizes.dim)
+        self.sphere = sizes.sphere
 
-    def sphere(self) -> Tensor:
-        """The codes (K,D), each of length 1."""
-        return F.normalize(self.embedding.weight, dim=-1)
+    def codes(self) -> Tensor:
+        """The codes (K,D) as they are looked up."""
+        return F.normalize(self.embedding.weight, dim=-1) if self.sphere else self.embedding.weight
 
     def nearest(self, latents: Tensor) -> Tensor:
         """Ids int64 (B,h,w) of the nearest codes to latents (B,D,h,w)."""
-        flat = F.normalize(latents.permute(0, 2, 3, 1), dim=-1)
-        codes = self.sphere()
+        flat = latents.permute(0, 2, 3, 1)
+        if self.sphere:
+            flat = F.normalize(flat, dim=-1)
+        codes = self.codes()
         return (codes.square().sum(1) - 2.0 * (flat @ codes.t())).argmin(-1)
 
 
@@ -222,28 +235,31 @@ class LlamaGenVq(nn.Module):
         self.sizes = sizes
         self.encoder = Encoder(sizes)
         self.quant_conv = nn.Conv2d(sizes.latent, sizes.dim, 1)
-        self.quantize = Quantizer(sizes.codes, sizes.dim)
+        self.quantize = Quantizer(sizes)
         self.post_quant_conv = nn.Conv2d(sizes.dim, sizes.latent, 1)
         self.decoder = Decoder(sizes)
 
     def latents(self, image: Tensor) -> Tensor:
-        """(B,D,h,w) of pixels (B,3,H,W) in [−1,1]."""
+        """(B,D,h,w) of pixels (B,3,H,W) in the network's own range."""
         out: Tensor = self.quant_conv(self.encoder(image))
         return out
 
     def pixels(self, tokens: Tensor) -> Tensor:
-        """Pixels (B,3,H,W), nominally [−1,1], of ids (B,h,w)."""
-        codes = F.embedding(tokens, self.quantize.sphere()).permute(0, 3, 1, 2)
+        """Pixels (B,3,H,W) in the network's own range, not clamped, of ids (B,h,w)."""
+        codes = F.embedding(tokens, self.quantize.codes()).permute(0, 3, 1, 2)
         out: Tensor = self.decoder(self.post_quant_conv(codes))
         return out
 
     def encode(self, image: Tensor) -> Tensor:
         """Ids int64 (B,h,w) of pixels (B,3,H,W) in [0,1]."""
-        return self.quantize.nearest(self.latents(image * 2.0 - 1.0))
+        return self.quantize.nearest(
+            self.latents(image * 2.0 - 1.0 if self.sizes.signed else image)
+        )
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Pixels (B,3,H,W) in nominally [0,1], not clamped, of ids (B,h,w)."""
-        return self.pixels(tokens) * 0.5 + 0.5
+        pixels = self.pixels(tokens)
+        return pixels * 0.5 + 0.5 if self.sizes.signed else pixels
 
 
 def read_vq(path: Path) -> LlamaGenVq:

@@ -56,5 +56,11 @@ FAMILIES = {
             {"tokenizer": "vq_ds16_c2i.pt of LlamaGen.", "transformer": "ImageNet_….pth."},
             numbers={"heads": "Attention heads, for sizes that were never published."},
         ),
+        Family(
+            "amused",
+            "aMUSEd with text prompts, from a folder as diffusers keeps it.",
+            {"folder": "The folder with transformer, vqvae, text_encoder and tokenizer."},
+            folders=frozenset({"folder"}),
+        ),
     )
 }
