@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=3)
     parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--only", help="One of the three settings.")
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
     model = load_model(load_bundle(told.bundle))
@@ -95,6 +96,8 @@ def main() -> None:
         source = window.pixels[:SIDE]
         pixels = np.dstack([source, np.full(source.shape[:2], 255, np.uint8)])
         for name, (anchor, seeds) in settings.items():
+            if told.only not in (None, name):
+                continue
             here.window_seed = seeds
             grown = here.extend_here(
                 model, pixels, sides, anchor=anchor, seed=seed, steps=told.steps

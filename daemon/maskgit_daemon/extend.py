@@ -3,8 +3,8 @@
 MaskGIT, section 4.3 and appendix F, extends a picture by windows that overlap the known part; here
 a window makes at most half its width, so that at least as much context as unknown is seen, and a
 strip longer than a window is made tile by tile.  Everything is at native scale.  Each window makes
-some pixels more than are kept: a decoder's outermost pixels lack their neighbours, and where the
-next window met them a line would show.
+some pixels more than are kept.  They are not shown to the next window, a decoder's outermost pixels
+lacking their neighbours, but what it makes there fades in from them, so that no joint shows.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from maskgit_daemon.patch import Rect
 
 MAX_GROWN_PIXELS = 500_000_000
 SPARE = 16
-"""Outermost pixels of a window that are made again by the next one, or dropped at the end."""
+"""Outermost pixels of a window, over which the next one fades in."""
 BANDS = 4
 """Bands, at least, that the picture is cut into to learn how much its colours vary."""
-STRONGEST = 1.25
-"""The most a strip's contrast is raised or lowered."""
+GAINS = (0.6, 1.25)
+"""The least and the most that a strip's contrast is multiplied by."""
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -137,17 +137,43 @@ def extend_picture(
     whole = work[cut(Rect(spare.left, spare.top, width, height))]
     source = whole[cut(Rect(sides.left, sides.top, *size))]
     number = 0
+    spare_pixels: dict[str, Bytes] = {}
     for strip in plan_strips(size, sides, reach):
         view = work[cut(_moved(strip.canvas, spare.left, spare.top))]
         for tile in strip.tiles:
             local = _moved(tile, -strip.canvas.left, -strip.canvas.top)
             view[cut(local)] = fill(view, local, number)
             number += 1
-        kept = whole[cut(strip.bounds)].copy()
-        for tile in strip.tiles:
-            view[cut(_moved(tile, -strip.canvas.left, -strip.canvas.top))] = 0
-        whole[cut(strip.bounds)] = anchored(kept, source, strip.side) if anchor else kept
+        region = cut(_moved(_around(strip.tiles), -strip.canvas.left, -strip.canvas.top))
+        made = view[region].copy()
+        view[region] = 0
+        if anchor:
+            made = anchored(made, source, strip.side)
+        kept, beyond = _split(made, strip.side)
+        if strip.side in spare_pixels:
+            kept = faded_in(kept, spare_pixels[strip.side], strip.side)
+        spare_pixels[strip.side] = beyond
+        whole[cut(strip.bounds)] = kept
     return whole
+
+
+def faded_in(strip: Bytes, before: Bytes, side: str) -> Bytes:
+    """A strip (h,w,4) whose pixels next to the joint fade from ``before`` to its own.
+
+    ``before``: the spare pixels of the window before, which continue what stands at the joint.
+    """
+    axis, outward = _direction(side)
+    depth = min(before.shape[axis], strip.shape[axis])
+    weight = _smooth((np.arange(depth) + 0.5) / depth)
+    weight = weight[None, :, None] if axis else weight[:, None, None]
+    # As seen from the joint outwards; views, so that writing to them writes to the strip.
+    out = strip.copy()
+    own = np.flip(out, axis) if outward < 0 else out
+    old = np.flip(before, axis) if outward < 0 else before
+    near = (slice(None), slice(depth)) if axis else (slice(depth),)
+    mixed = weight * own[near].astype(np.float64) + (1.0 - weight) * old[near]
+    own[near] = (mixed + 0.5).astype(np.uint8)
+    return out
 
 
 def anchored(strip: Bytes, source: Bytes, side: str) -> Bytes:
@@ -158,20 +184,18 @@ def anchored(strip: Bytes, source: Bytes, side: str) -> Bytes:
     bands' is brought back to its nearer end, within that nothing is changed.  The correction fades
     in from the joint over half the strip, so that no seam appears.
     """
-    axis = 1 if side in ("left", "right") else 0
+    axis, outward = _direction(side)
     values = strip[..., :3].astype(np.float64)
     thickness = values.shape[axis]
     means, spreads = band_statistics(source, axis, thickness)
     mean, spread = values.mean((0, 1)), float(values.std((0, 1)).mean())
     shift = np.clip(mean, means.min(0), means.max(0)) - mean
     wanted = float(np.clip(spread, spreads.min(), spreads.max()))
-    gain = float(np.clip(wanted / max(spread, 1e-6), 1.0 / STRONGEST, STRONGEST))
+    gain = float(np.clip(wanted / max(spread, 1e-6), *GAINS))
     if not shift.any() and gain == 1.0:
         return strip
-    distance = (np.arange(thickness) + 0.5) / max(1.0, thickness / 2.0)
-    near = np.minimum(1.0, distance)
-    fade = near * near * (3.0 - 2.0 * near)
-    if side in ("left", "top"):
+    fade = _smooth(np.minimum(1.0, (np.arange(thickness) + 0.5) / max(1.0, thickness / 2.0)))
+    if outward < 0:
         fade = fade[::-1]
     fade = fade[None, :, None] if axis else fade[:, None, None]
     moved = values + fade * (shift + (gain - 1.0) * (values - mean))
@@ -218,6 +242,33 @@ def window_of(view: Bytes, tile: Rect, window: Rect) -> tuple[Bytes, Bytes]:
     inner = tile._replace(left=tile.left - window.left, top=tile.top - window.top)
     selection[cut(inner)] = 255
     return pixels, selection
+
+
+def _direction(side: str) -> tuple[int, int]:
+    """The array axis along which a side grows, and +1 or −1 for the way."""
+    return int(side in ("left", "right")), 1 if side in ("right", "bottom") else -1
+
+
+def _smooth(t: Floats) -> Floats:
+    """0 … 1 with no kink at either end."""
+    eased: Floats = t * t * (3.0 - 2.0 * t)
+    return eased
+
+
+def _around(tiles: tuple[Rect, ...]) -> Rect:
+    """The rectangle that tiles in raster order fill."""
+    first, last = tiles[0], tiles[-1]
+    return first._replace(
+        width=last.left + last.width - first.left, height=last.top + last.height - first.top
+    )
+
+
+def _split(made: Bytes, side: str) -> tuple[Bytes, Bytes]:
+    """The pixels of a strip to keep, and the spare ones beyond."""
+    axis, outward = _direction(side)
+    at = made.shape[axis] - SPARE if outward > 0 else SPARE
+    first, second = np.split(made, [at], axis)
+    return (first, second) if outward > 0 else (second, first)
 
 
 def _moved(rect: Rect, right: int, down: int) -> Rect:

@@ -20,6 +20,7 @@ from maskgit_daemon.extend import (
     band_statistics,
     cut,
     extend_picture,
+    faded_in,
     grow,
     parse_sides,
     plan_strips,
@@ -135,6 +136,20 @@ def test_a_window_sees_what_the_one_before_it_kept_but_not_its_spare_pixels() ->
     assert not first[:, 300:].any()
     assert (second[:, 300:412] == 100).all()
     assert not second[:, 412:].any()
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_a_strip_fades_in_from_what_the_window_before_it_made(side: str) -> None:
+    strip = np.full((40, 40, 4), 200, np.uint8)
+    across = side in ("left", "right")
+    before = np.full((40, SPARE, 4) if across else (SPARE, 40, 4), 100, np.uint8)
+    faded = faded_in(strip, before, side)
+    line = faded[7, :, 0] if across else faded[:, 7, 0]
+    line = (line[::-1] if side in ("left", "top") else line).astype(int)
+    assert abs(line[0] - 100) <= 1
+    assert (np.diff(line) >= 0).all()
+    assert np.diff(line).max() < 12
+    assert (line[SPARE:] == 200).all()
 
 
 def test_every_window_of_every_variant_has_noise_of_its_own() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from maskgit_daemon.errors import RequestError
 from maskgit_daemon.extend import (
     Reach,
     Sides,
@@ -23,6 +24,7 @@ from maskgit_daemon.extend import (
 )
 from maskgit_daemon.images import Picture
 from maskgit_daemon.patch import Rect
+from maskgit_daemon.request import MAX_VARIANTS
 from maskgit_refine.client import Client, Job, Result, Step
 
 Bytes = NDArray[np.uint8]
@@ -45,6 +47,8 @@ def extend_job(
     windows = sum(len(strip.tiles) for strip in plan_strips(picture.size, sides, reach))
     passes = fields["steps"] + fields.get("more", 0)
     variants = fields.get("variants", 1)
+    if not 1 <= variants <= MAX_VARIANTS:
+        raise RequestError(f"The variants must be 1 to {MAX_VARIANTS}, not {variants}.")
     with tqdm(total=windows * passes * variants, unit="step", leave=False, disable=None) as bar:
         return [
             _chain(client, picture, sides, {**fields, "variants": 1}, canvas, reach, variant, bar)
