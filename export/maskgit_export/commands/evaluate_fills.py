@@ -20,6 +20,7 @@ from maskgit_export.commands.evaluate import (
     SEED,
     pictures_or_sentence,
     report,
+    write_json,
 )
 from maskgit_export.data import load_folder
 from maskgit_export.evaluate import fills as f
@@ -172,10 +173,13 @@ def fills(
                 f"{kind} holes, {len(tasks)} windows of {side} px, 95 % intervals; less is better"
             )
             plot_fills(table, title, out / f"fills-{kind}.png")
+    values["scores"] = [s.as_dict() for s in scores]
+    if out is not None:
+        # What took long is safe before the rest begins.
+        write_json(values, out / "fills.json")
     values["likelihood"] = likelihood(model, data, photos, seed)
     if photos and patches:
         values["memory"] = memory(model, patches, photos, seed)
-    values["scores"] = [s.as_dict() for s in scores]
     report(values, "fills", out, as_json, fills_as_text(values))
 
 
