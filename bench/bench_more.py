@@ -35,7 +35,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
     model = load_model(load_bundle(told.bundle))
-    settings = {"plain": {}} | {f"more {n}": {"more": n} for n in told.more}
+    settings: dict[str, dict[str, int]] = {"plain": {}} | {
+        f"more {n}": {"more": n} for n in told.more
+    }
     settings |= {f"steps {told.steps + n}": {"steps": told.steps + n} for n in told.more}
     start = (SIDE - HOLE) // 2
     hole = np.zeros((SIDE, SIDE), np.bool_)

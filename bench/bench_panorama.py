@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-import maskgit_daemon.extend_here as here
 from maskgit_daemon.bundle import STARTER, load_bundle
-from maskgit_daemon.extend import SPARE, Sides, band_statistics
+from maskgit_daemon.extend import SPARE, Sides, band_statistics, window_seed
+from maskgit_daemon.extend_here import extend_here, reach_of
 from maskgit_daemon.runtime import load_model
 from maskgit_export.evaluate.intervals import bootstrap
 from maskgit_export.evaluate.pictures import native_windows
@@ -80,27 +80,25 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
     model = load_model(load_bundle(told.bundle))
-    reach = here.reach_of(model.bundle)
+    reach = reach_of(model.bundle)
     thick = reach.whole // 2 - SPARE
     sides = Sides(right=thick * told.windows)
-    own_seed = here.window_seed
-    settings: dict[str, tuple[bool, Any]] = {
+    settings: dict[str, tuple[bool, Callable[[int, int, int], int]]] = {
         "same noise": (False, lambda seed, variant, number: seed),
-        "own noise": (False, own_seed),
-        "own noise, held": (True, own_seed),
+        "own noise": (False, window_seed),
+        "own noise, held": (True, window_seed),
     }
-    results: dict[str, dict[str, list[Any]]] = {}
+    results: dict[str, dict[str, list[list[float]]]] = {}
     names = []
     for seed, window in enumerate(native_windows(told.folder, told.pictures, 2 * SIDE, seed=3)):
         names.append(window.picture)
         source = window.pixels[:SIDE]
         pixels = np.dstack([source, np.full(source.shape[:2], 255, np.uint8)])
-        for name, (anchor, seeds) in settings.items():
+        for name, (held, seeds) in settings.items():
             if told.only not in (None, name):
                 continue
-            here.window_seed = seeds
-            grown = here.extend_here(
-                model, pixels, sides, anchor=anchor, seed=seed, steps=told.steps
+            grown = extend_here(
+                model, pixels, sides, held=held, seed_of=seeds, seed=seed, steps=told.steps
             )
             values = luma(grown)
             starts = [2 * SIDE + k * thick for k in range(told.windows)]
@@ -119,7 +117,6 @@ def main() -> None:
             results.setdefault(name, {})
             for key, series in found.items():
                 results[name].setdefault(key, []).append(series)
-    here.window_seed = own_seed
     for name, kinds in results.items():
         print(name)
         for key, series in kinds.items():

@@ -124,11 +124,12 @@ def plan_strips(size: tuple[int, int], sides: Sides, reach: Reach) -> list[Strip
 
 
 def extend_picture(
-    grown: Bytes, sides: Sides, reach: Reach, fill: Fill, anchor: bool = True
+    grown: Bytes, sides: Sides, reach: Reach, fill: Fill, held: bool = True
 ) -> Bytes:
     """The grown picture (H,W,4), its transparent rim made strip by strip.
 
-    ``fill`` makes a tile; known pixels are never written.  ``anchor``: see :func:`anchored`.
+    ``fill`` makes a tile; known pixels are never written.  ``held``: joints fade
+    and colours are held (:func:`faded_in`, :func:`anchored`); else the windows stand as they come.
     """
     height, width = grown.shape[:2]
     size = (width - sides.left - sides.right, height - sides.top - sides.bottom)
@@ -147,10 +148,10 @@ def extend_picture(
         region = cut(_moved(_around(strip.tiles), -strip.canvas.left, -strip.canvas.top))
         made = view[region].copy()
         view[region] = 0
-        if anchor:
+        if held:
             made = anchored(made, source, strip.side)
         kept, beyond = _split(made, strip.side)
-        if strip.side in spare_pixels:
+        if held and strip.side in spare_pixels:
             kept = faded_in(kept, spare_pixels[strip.side], strip.side)
         spare_pixels[strip.side] = beyond
         whole[cut(strip.bounds)] = kept

@@ -18,7 +18,7 @@ from maskgit_daemon.extend import (
     window_seed,
 )
 from maskgit_daemon.patch import MIN_MARGIN, Rect, plan_window
-from maskgit_daemon.refine import Patch, refine
+from maskgit_daemon.refine import refine
 from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.runtime import Model
 
@@ -36,23 +36,22 @@ def extend_here(
     pixels: Bytes,
     sides: Sides,
     variant: int = 0,
-    anchor: bool = True,
-    on_patch: Callable[[Patch], None] | None = None,
+    held: bool = True,
+    seed_of: Callable[[int, int, int], int] = window_seed,
     **fields: Any,
 ) -> Bytes:
     """RGBA (H,W,4) grown on ``sides``, as ``maskgit refine --extend`` does it.
 
-    ``fields`` are the request's; ``on_patch`` is told of each window made.
+    ``fields`` are the request's; ``held`` as in :func:`extend_picture`; ``seed_of``: a window's
+    seed from the request's, the variant and the window's number.
     """
     seed = fields.pop("seed", 0)
 
     def fill(view: Bytes, tile: Rect, number: int) -> Bytes:
         plan = plan_window(tile, (view.shape[1], view.shape[0]), model.bundle)
         window, selection = window_of(view, tile, plan.window)
-        told = {**fields, "seed": window_seed(seed, variant, number)}
+        told = {**fields, "seed": seed_of(seed, variant, number)}
         patch = refine(model, RefineRequest(window, selection, **told))[0]
-        if on_patch:
-            on_patch(patch)
         return np.asarray(patch.pixels, np.uint8)
 
-    return extend_picture(grow(pixels, sides), sides, reach_of(model.bundle), fill, anchor)
+    return extend_picture(grow(pixels, sides), sides, reach_of(model.bundle), fill, held)
