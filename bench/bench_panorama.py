@@ -115,8 +115,8 @@ def main() -> None:
                 "other shifts": [b for _, b in repeats],
             }
             results.setdefault(name, {})
-            for key, series in found.items():
-                results[name].setdefault(key, []).append(series)
+            for key, values_found in found.items():
+                results[name].setdefault(key, []).append(values_found)
     for name, kinds in results.items():
         print(name)
         for key, series in kinds.items():
