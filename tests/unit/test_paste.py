@@ -1,0 +1,79 @@
+"""Filling gaps and meeting the border."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskgit_daemon.fill import extend
+from maskgit_daemon.frame import Frame
+from maskgit_daemon.paste import feathered, match_border
+from maskgit_daemon.patch import Lattice, Rect
+
+
+def frame_of(colour: np.ndarray, selected: np.ndarray) -> Frame:
+    rows = np.flatnonzero(selected.any(1))
+    columns = np.flatnonzero(selected.any(0))
+    bounds = Rect(int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+    known = (selected == 0).astype(np.float32)
+    cells = np.zeros((1, 1), bool)
+    return Frame(
+        colour, known, selected, cells, cells, Lattice(0, 8, 0, 1), Lattice(0, 8, 0, 1), bounds
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31))
+def test_extending_keeps_known_pixels_and_stays_within_their_range(
+    height: int, width: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.random((height, width, 3), np.float32)
+    known = (rng.random((height, width)) < 0.3).astype(np.float32)
+    filled = extend(values, known)
+    assert filled.shape == values.shape
+    np.testing.assert_array_equal(filled[known == 1], values[known == 1])
+    if known.any():
+        assert filled.min() >= values[known == 1].min() - 1e-4
+        assert filled.max() <= values[known == 1].max() + 1e-4
+
+
+def test_a_constant_surrounding_is_extended_as_that_constant() -> None:
+    values = np.full((37, 61, 3), 0.25, np.float32)
+    known = np.ones((37, 61), np.float32)
+    known[5:30, 10:50] = 0
+    values[5:30, 10:50] = 0.9
+    np.testing.assert_allclose(extend(values, known), 0.25, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [-0.2, 0.1])
+def test_a_constant_colour_error_of_the_model_is_removed_entirely(shift: float) -> None:
+    rng = np.random.default_rng(0)
+    colour = 0.5 + 0.1 * rng.random((96, 96, 3), np.float32)
+    selected = np.zeros((96, 96), np.float32)
+    selected[30:60, 20:70] = 1
+    made = match_border(colour + np.float32(shift), frame_of(colour, selected))
+    np.testing.assert_allclose(made[30:60, 20:70], colour[30:60, 20:70], atol=1e-5)
+
+
+def test_what_comes_out_is_a_picture() -> None:
+    colour = np.ones((64, 64, 3), np.float32)
+    selected = np.zeros((64, 64), np.float32)
+    selected[20:40, 20:40] = 1
+    wild = np.random.default_rng(0).normal(size=(64, 64, 3)).astype(np.float32) * 5
+    made = match_border(wild, frame_of(colour, selected))
+    assert made.dtype == np.float32
+    assert made.min() >= 0
+    assert made.max() <= 1
+
+
+def test_a_feather_fades_inside_and_never_outside() -> None:
+    selected = np.zeros((40, 40), np.float32)
+    selected[10:30, 10:30] = 1
+    alpha = feathered(selected, 4)
+    assert (alpha[selected == 0] == 0).all()
+    assert (np.diff(alpha[20, 10:20]) >= 0).all()
+    assert alpha[20, 10] < 0.5 < alpha[20, 20] == 1
+    np.testing.assert_array_equal(feathered(selected, 0), selected)
