@@ -77,7 +77,7 @@ def toward_strokes(
 
 
 def box_sum(array: Floats, half: int) -> Floats:
-    """Sum over (2·half+1)² pixels, nothing beyond the edges."""
+    """Sum of (H,W) or (H,W,C) over (2·half+1)² pixels round each, nothing beyond the edges."""
     for axis in (0, 1):
         pad = [(0, 0)] * array.ndim
         pad[axis] = (half + 1, half)

@@ -27,6 +27,7 @@ from maskgit_daemon.patch import MIN_MARGIN, Rect
 from maskgit_daemon.rank import Score, confidence, score
 from maskgit_daemon.request import Mask, Pixels, RefineRequest
 from maskgit_daemon.runtime import Conditioning, Model
+from maskgit_daemon.settle import settle
 
 Floats = NDArray[np.float32]
 Tokens = NDArray[np.int64]
@@ -294,6 +295,7 @@ def _tiles(selection: Mask, model: Model) -> list[tuple[Rect, Mask, Mask]]:
 def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens) -> Floats:
     """What ``tokens`` show, (H,W,3), made to fit its border and, if wanted, the strokes."""
     picture = match_border(_pixels(model, tokens), frame, request.strength)
+    picture = settle(picture, frame, 2.0 * request.strength - 1.0)
     amount = find_method(request.guidance).repaint(request.strength)
     stride = model.bundle.stride
     return toward_strokes(picture, frame, amount, stride, round(request.strength * stride))
