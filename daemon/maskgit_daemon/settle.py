@@ -15,7 +15,7 @@ REACH = 6
 """Pixels on either side of the border whose mean colours are compared."""
 
 EDGE = 0.12
-"""A step of colour (root mean square, of 1) from which on it is taken for an edge meant to be there."""
+"""A step of colour (root mean square, of 1) from which on it passes for an edge meant to be."""
 
 
 def settle(picture: Floats, frame: Frame, amount: float) -> Floats:
