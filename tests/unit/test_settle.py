@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from maskgit_daemon.frame import Frame
 from maskgit_daemon.patch import Lattice, Rect
 from maskgit_daemon.settle import settle
