@@ -6,7 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+# setuptools warns of every editable installation.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check -q
 KRITA_PACKAGES := krita python3-pyqt5 xvfb xauth xdotool openbox x11-utils imagemagick dbus-x11
 SOURCES := setup.cfg pyproject.toml constraints.txt
 
