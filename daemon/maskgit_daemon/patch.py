@@ -10,7 +10,7 @@ from maskgit_daemon.errors import RequestError
 
 MAX_SELECTION_PIXELS = 16_000_000
 MIN_MARGIN, MAX_MARGIN = 4, 8
-"""Tokens of context wanted on each side of the selection."""
+"""Tokens of context wanted on each side: two fifths of the footprint, within these."""
 
 
 class Rect(NamedTuple):
@@ -62,7 +62,7 @@ def lattice(start: int, extent: int, size: int, stride: int, low: int, high: int
     slack = footprint * stride - extent
     least = max(0, slack - (size - start - extent))
     before_pixels = max(least, min(slack // 2, start))
-    wanted = footprint + 2 * min(MAX_MARGIN, max(MIN_MARGIN, -(-footprint // 2)))
+    wanted = footprint + 2 * min(MAX_MARGIN, max(MIN_MARGIN, -(-2 * footprint // 5)))
     context = max(low, min(high, wanted)) - footprint
     room_before = max(0, -(-(start - before_pixels) // stride))
     room_after = max(0, -(-(size - start + before_pixels - footprint * stride) // stride))

@@ -66,9 +66,9 @@ def test_the_window_lies_on_the_canvas_and_holds_the_selection(
     assert plan.scale == 1.0
 
 
-def test_a_selection_of_96_pixels_has_six_tokens_of_context_on_each_side() -> None:
+def test_a_selection_of_96_pixels_has_five_tokens_of_context_on_each_side() -> None:
     plan = plan_window(Rect(800, 600, 96, 96), (2000, 1500), geometry())
-    assert plan == ((752, 552, 192, 192), 1.0, (24, 24), 144)
+    assert plan == ((760, 560, 176, 176), 1.0, (22, 22), 144)
 
 
 def test_a_selection_too_large_for_the_grid_is_planned_coarse() -> None:
