@@ -3,8 +3,8 @@
 ReMDM (arXiv 2503.00307) lets a masked model take back tokens it has placed; in its loop the share
 of known tokens is held while some are masked and others drawn.  Here a pass masks a few, chosen by
 how unlikely they were when drawn, and asks the model about them with everything else in place.
-What suits its surroundings is put back, the rest is drawn anew: redrawing all was measured to
-trade good tokens for worse ones (docs/outpainting.md).
+What suits its surroundings is put back and only what clearly does not is drawn anew: redrawing more
+was measured to trade good tokens for worse ones (docs/outpainting.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 SHARE = 0.125
 """Of the tokens made, how many a pass takes back."""
-MARGIN = 1.0
+MARGIN = 3.0
 """By how many nats a token may be less likely than the model's draws are on average."""
 
 
