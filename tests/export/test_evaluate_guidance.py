@@ -144,5 +144,5 @@ class TestTheCommands:
         assert full["error16"] == plain["error16"]
         assert (tmp_path / "guidance.md").read_text().count("\n| default |") == 11
         for name in ("tradeoff.png", "contact.png"):
-                with Image.open(tmp_path / name) as picture:
+            with Image.open(tmp_path / name) as picture:
                 assert min(picture.size) > 100
