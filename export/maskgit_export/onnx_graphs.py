@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,18 +26,20 @@ from maskgit_export.families.base import Graph
 OPSET = 20
 """ONNX opset 20 with IR version 10: what ONNX Runtime loads since 1.18."""
 IR_VERSION = 10
-EXTERNAL_ABOVE = 1_500_000_000
-"""Bytes of weights above which they go to a file beside the graph (a graph holds at most 2 GB)."""
+EXTERNAL_ABOVE = 500_000_000
+"""Bytes of weights above which they go to a file beside the graph: less memory to write and load,
+and a must above 2 GB."""
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def export_graph(graph: Graph, path: Path) -> None:
-    """Write ``graph`` to ``path`` (weights over 1.5 GB to ``path``.data beside it).
+    """Write ``graph`` to ``path`` (weights over 0.5 GB to ``path``.data beside it).
 
     Raises :class:`OSError` if the disk is full and :class:`MaskgitError` if torch cannot trace it.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    release_memory()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -56,6 +61,15 @@ def export_graph(graph: Graph, path: Path) -> None:
     program.model.ir_version = IR_VERSION
     weights = sum(p.numel() * p.element_size() for p in graph.module.state_dict().values())
     program.save(os.fspath(path), external_data=weights > EXTERNAL_ABOVE)
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system where the C library otherwise keeps it (glibc)."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def dynamic_axes(axes: Mapping[int, str]) -> dict[int, Any]:

@@ -18,7 +18,7 @@ INT8_GRAPHS = frozenset({"transformer", "text_encoder"})
 """Graphs made of matrix products; convolutions are no faster in int8 in ONNX Runtime."""
 MIN_WEIGHTS = 4096
 CONTRIB = "com.microsoft"
-EXTERNAL_ABOVE = 1_500_000_000
+EXTERNAL_ABOVE = 500_000_000
 
 Array = NDArray[Any]
 
@@ -37,7 +37,7 @@ def convert(fp32: Path, path: Path, name: str, precision: str) -> bool:
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model, weights over 1.5 GB to ``path``.data beside it."""
+    """Write a model, weights over 0.5 GB to ``path``.data beside it."""
     large = model.ByteSize() > EXTERNAL_ABOVE
     onnx.save(model, os.fspath(path), save_as_external_data=large, location=f"{path.name}.data")
 

@@ -56,7 +56,8 @@ def read_vqgan(path: Path) -> Vqgan:
         raise CheckpointError(f"{path} has {channels} channels, not multiples of 32.")
     with torch.device("meta"):
         model = Vqgan(VqganSizes(channels, codes, dim))
-    fill(model, dict(_vqgan_entry(*item) for item in arrays.items()), path, f"{WHAT} tokenizer")
+    renamed = dict(_vqgan_entry(name, arrays.pop(name)) for name in list(arrays))
+    fill(model, renamed, path, f"{WHAT} tokenizer")
     return model.eval()
 
 
@@ -71,7 +72,7 @@ def read_bert(path: Path) -> Bert:
     layers = 1 + max(_number(r"TransformerLayer_(\d+)/", name) for name in arrays)
     with torch.device("meta"):
         model = Bert(BertSizes(vocabulary, positions, width, layers, heads, hidden))
-    renamed = dict(_bert_entry(name, value, width) for name, value in arrays.items())
+    renamed = dict(_bert_entry(name, arrays.pop(name), width) for name in list(arrays))
     fill(model, renamed, path, f"{WHAT} transformer")
     return model.eval()
 
