@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from maskgit_export.transformer import MaskedTransformer, TransformerConfig
 
 MATRICES = ("qkv", "out", "up", "down")
 HEAD_DIM = 64
+PREFIX = re.compile(r"^(tokenizer|model)\.")
+"""The wrapper that was exported held the tokenizer under a name of its own."""
 
 
 def _initialisers(bundle: Bundle, graph: str) -> tuple[onnx.ModelProto, dict[str, Tensor]]:
@@ -29,9 +32,7 @@ def _initialisers(bundle: Bundle, graph: str) -> tuple[onnx.ModelProto, dict[str
         )
     model = onnx.load(str(path))
     values = {
-        tensor.name.removeprefix("tokenizer."): torch.from_numpy(
-            np.array(numpy_helper.to_array(tensor))
-        )
+        PREFIX.sub("", tensor.name): torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
         for tensor in model.graph.initializer
     }
     return model, values
@@ -67,12 +68,16 @@ def transformer_state(bundle: Bundle) -> tuple[TransformerConfig, dict[str, Tens
 
 def tokenizer_state(bundle: Bundle) -> tuple[TokenizerConfig, dict[str, Tensor]]:
     """Sizes and weights of a starter's tokenizer, decoder and codes included."""
-    # The wrapper that was exported held the tokenizer under its own name.
     _, encoder = _initialisers(bundle, "encoder")
-    _, decoder = _initialisers(bundle, "decoder")
+    graph, decoder = _initialisers(bundle, "decoder")
     codebook = torch.from_numpy(bundle.codebook)
     grain = any(name.startswith("decoder.grain") for name in decoder)
-    config = TokenizerConfig(codes=bundle.codes, code_dim=codebook.shape[1], grain=grain)
+    config = TokenizerConfig(
+        codes=bundle.codes,
+        code_dim=codebook.shape[1],
+        grain=grain,
+        grain_strength=_grain_strength(graph),
+    )
     wanted = Tokenizer(config).state_dict()
     state = {n: v for n, v in (encoder | decoder).items() if n in wanted}
     state |= {
@@ -81,6 +86,16 @@ def tokenizer_state(bundle: Bundle) -> tuple[TokenizerConfig, dict[str, Tensor]]
         "codebook.counts": torch.ones(bundle.codes),
     }
     return config, _complete(state, wanted, bundle)
+
+
+def _grain_strength(model: onnx.ModelProto) -> float:
+    """The number that the decoder's noise planes are multiplied by, 1 where there is none."""
+    cut = {node.output[0] for node in model.graph.node if node.op_type == "Slice"}
+    numbers = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Mul" and node.input[0] in cut and node.input[1] in numbers:
+            return float(numbers[node.input[1]])
+    return 1.0
 
 
 def _complete(

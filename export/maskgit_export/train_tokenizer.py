@@ -134,13 +134,16 @@ def train_tokenizer(data: Path, out: Path, config: TokenizerConfig, plan: Tokeni
             start_codebook(model, latents.detach())
         if step % 20 == 0:
             with torch.no_grad():
-                mse = (image - output.clamp(0, 1)).square().mean((1, 2, 3))
+                mse = (image - output.detach().clamp(0, 1)).square().mean((1, 2, 3))
                 psnr = float((-10.0 * mse.clamp_min(1e-8).log10()).mean())
                 hits = model.codebook.counts / model.codebook.counts.sum()
                 used = float((-(hits * hits.clamp_min(1e-9).log()).sum()).exp())
             bar.n = min(round(clock.seconds), bar.total)
             bar.set_postfix(
-                step=step, loss=f"{float(loss):.4f}", psnr=f"{psnr:.2f}", perplexity=f"{used:.0f}"
+                step=step,
+                loss=f"{float(loss.detach()):.4f}",
+                psnr=f"{psnr:.2f}",
+                perplexity=f"{used:.0f}",
             )
         if time.monotonic() - saved > plan.save_seconds:
             save()

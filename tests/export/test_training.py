@@ -154,8 +154,8 @@ def test_every_stage_runs_resumes_and_leaves_pictures(pictures: Path, tmp_path: 
         "0.05",
         "--batch",
         "2",
-        "--critic-steps",
-        "1",
+        "--critic-from",
+        "0",
     )
     before = load_checkpoint(Path(stage1) / "tokenizer.pt")["model"]
     after = load_checkpoint(Path(sharp) / "tokenizer.pt")["model"]
