@@ -24,7 +24,7 @@ Factory = Callable[[Bundle, Painted, float, Options], Guide | None]
 Share = Callable[[float, Options], float]
 
 HOLD_BELOW = 0.4
-SHRINK, TOLERANCE = 18.0, 0.1
+SHRINK, TOLERANCE = 28.0, 0.1
 
 
 @dataclass(frozen=True)

@@ -154,10 +154,10 @@ def all_settings(bundle: Bundle) -> list[Setting]:
     MaskGIT-Edit's settings are those of its gallery, and what is between; methods that ``bundle``
     cannot do are left out.
     """
-    settings = [Setting("none", 1.0), *sweep("default")]
+    settings = [Setting("none", 1.0), *sweep("default"), Setting("default", 0.45)]
     for name, method in METHODS.items():
         if method.ours and name not in (DEFAULT, "none"):
-            settings += sweep(name, (0.4, 0.5, 0.7))
+            settings += sweep(name, (0.4, 0.45, 0.5, 0.7))
     for name in ("self-identity", "self-code-l2", "self-learned"):
         if name != "self-learned" or bundle.guidance_kernel is not None:
             settings += [Setting(name, 0.5, (("confidence", c),)) for c in (0.5, 0.85, 1.0)]
