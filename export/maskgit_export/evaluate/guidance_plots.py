@@ -25,7 +25,7 @@ def plot_tradeoff(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     methods = list(dict.fromkeys(row["method"] for row in rows))
     colours = plt.get_cmap("tab10")
     for number, method in enumerate(methods):
-        mine = [row for row in rows if row["method"] == method]
+        mine = sorted((r for r in rows if r["method"] == method), key=lambda r: r["strength"])
         middle = np.array([[row["error16_interval"][0], row["unrealism"][0]] for row in mine])
         low = np.array([[row["error16_interval"][1], row["unrealism"][1]] for row in mine])
         high = np.array([[row["error16_interval"][2], row["unrealism"][2]] for row in mine])
