@@ -57,6 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("location", "/elsewhere")
             self.send_header("x-linked-etag", f'"{DIGEST}"')
             self.send_header("content-length", "0")
+            # Said aloud, or the client may send its next request into the closing connection.
+            self.send_header("connection", "close")
             self.end_headers()
             return
         if fault == "absent" or (fault == "busy once" and turn == 1):
@@ -96,7 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif fault == "stalls" and turn == 1:
                 self.wfile.write(body[:100_000])
                 self.wfile.flush()
-                time.sleep(1.5)
+                time.sleep(2.5)
             else:
                 self.wfile.write(body)
         except OSError:
@@ -115,7 +117,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 def get(server: Server, target: Path, attempts: int = 3) -> str:
-    found = fetch(server.url, target, timeout=0.5, attempts=attempts, pause=0.01)
+    found = fetch(server.url, target, timeout=1.5, attempts=attempts, pause=0.01)
     assert target.read_bytes() == CONTENT
     assert found.size == len(CONTENT)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
