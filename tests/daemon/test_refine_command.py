@@ -350,6 +350,8 @@ def test_ctrl_c_during_a_job_writes_nothing_and_ends_the_job(
         env=environment(home),
         stderr=subprocess.PIPE,
         text=True,
+        # A run in a shell's background has Ctrl-C switched off, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with connect(home) as client:
         until = time.monotonic() + 60
