@@ -74,7 +74,7 @@ class Engine:
     def submit(self, request: RefineRequest, listener: Listener) -> int:
         """Queue a job and return its number; its events go to ``listener``."""
         with self._wake:
-            job = Job(next(self._numbers), request, listener)
+            job = Job(next(self._numbers), request, listener, cancelled=self._closing)
             self._jobs.append(job)
             self._wake.notify()
         return job.number

@@ -85,7 +85,8 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
     patches = []
     for variant, (picture, grid) in enumerate(zip(pictures, tokens, strict=True)):
         window = _paint(request, frame, picture)
-        for number, tile in enumerate(tiles):
+        for number in range(len(tiles)):
+            tile = _tile(request.selection, tiles, number)
             done = (1 + number) * passes
             window = yield from _tile_pass(
                 model, request, rows, window, tile, variant, (done, total)
@@ -268,28 +269,32 @@ def _tile_pass(
     return out
 
 
-def _tiles(selection: Mask, model: Model) -> list[tuple[Rect, Mask, Mask]]:
-    """Native tiles of a large selection, in raster order: bounds, its part, what comes later."""
+def _tiles(selection: Mask, model: Model) -> list[Rect]:
+    """Native tiles of a large selection, in raster order."""
     bundle = model.bundle
     left, top, width, height = selection_bounds(selection)
     side = [(high - 2 * min(MIN_MARGIN, high // 4)) * bundle.stride for high in bundle.grid_max]
     rows = -(-height // side[0])
     columns = -(-width // side[1])
     tall, wide = -(-height // rows), -(-width // columns)
-    tiles = []
-    later = selection.copy()
-    for y in range(top, top + height, tall):
-        for x in range(left, left + width, wide):
-            part = np.zeros_like(selection)
-            region = (
-                slice(y, min(y + tall, top + height)),
-                slice(x, min(x + wide, left + width)),
-            )
-            part[region] = selection[region]
-            later[region] = 0
-            if part.any():
-                tiles.append((selection_bounds(part), part, later.copy()))
-    return tiles
+    areas = [
+        Rect(x, y, min(wide, left + width - x), min(tall, top + height - y))
+        for y in range(top, top + height, tall)
+        for x in range(left, left + width, wide)
+    ]
+    return [area for area in areas if crop(selection, area).any()]
+
+
+def _tile(selection: Mask, tiles: list[Rect], number: int) -> tuple[Rect, Mask, Mask]:
+    """Bounds and selection (H,W) of one tile, and what comes after it; made when it is needed.
+
+    All of them at once would be two masks of the window for each of hundreds of tiles.
+    """
+    part, later = np.zeros_like(selection), selection.copy()
+    for area in tiles[: number + 1]:
+        crop(later, area)[:] = 0
+    crop(part, tiles[number])[:] = crop(selection, tiles[number])
+    return selection_bounds(part), part, later
 
 
 def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens) -> Floats:
