@@ -77,7 +77,7 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
     ]
     tokens = [end.tokens for end in ends]
     if scale == 1.0:
-        place = _inside(request, frame)
+        place = selection_bounds(request.selection)
         return [
             _patch(request, frame, picture, grid, variant, place, score=scores[variant])
             for variant, (picture, grid) in enumerate(zip(pictures, tokens, strict=True))
@@ -246,10 +246,9 @@ def _tile_pass(
     seen = window.copy()
     seen[..., 3] *= later == 0
     frame = cut_frame(seen, selection, bounds, model.bundle)
-    strength = max(TILE_STRENGTH, 1e-3)
     guided = replace(
         request,
-        strength=strength,
+        strength=TILE_STRENGTH,
         guidance="default",
         options={},
         variants=1,
@@ -260,12 +259,8 @@ def _tile_pass(
     picture = match_border(_pixels(model, ends[0].tokens), frame)
     out = window.copy()
     inner = Rect(frame.bounds.left, frame.bounds.top, bounds.width, bounds.height)
-    region = (
-        slice(bounds.top, bounds.top + bounds.height),
-        slice(bounds.left, bounds.left + bounds.width),
-    )
-    chosen = selection[region] > 0
-    out[region][chosen, :3] = crop(picture, inner)[chosen]
+    chosen = crop(selection, bounds) > 0
+    crop(out, bounds)[chosen, :3] = crop(picture, inner)[chosen]
     return out
 
 
@@ -314,19 +309,11 @@ def _paint(request: RefineRequest, frame: Frame, picture: Floats) -> Floats:
     size = (bounds.width, bounds.height)
     large = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     window = to_float(request.pixels)
-    values = np.dstack([window[..., :3], _alpha(request.pixels)])
-    region = (
-        slice(bounds.top, bounds.top + bounds.height),
-        slice(bounds.left, bounds.left + bounds.width),
-    )
-    chosen = request.selection[region] > 0
-    values[region][chosen, :3] = large[chosen].astype(np.float32) / 255.0
-    values[region][chosen, 3] = 1.0
-    return values
-
-
-def _alpha(pixels: Pixels) -> Floats:
-    return to_float(pixels[..., 3:])[..., 0]
+    chosen = crop(request.selection, bounds) > 0
+    inside = crop(window, bounds)
+    inside[chosen, :3] = large[chosen].astype(np.float32) / 255.0
+    inside[chosen, 3] = 1.0
+    return window
 
 
 def _preview(
@@ -335,12 +322,9 @@ def _preview(
     if ask.sampled is None:
         return None
     picture = _picture(model, request, frame, ask.sampled)
-    return _patch(request, frame, picture, ask.sampled, variant, _inside(request, frame))
-
-
-def _inside(request: RefineRequest, frame: Frame) -> Rect:
-    """Where the frame's selection lies in the window, for a pass at native size."""
-    return selection_bounds(request.selection)
+    return _patch(
+        request, frame, picture, ask.sampled, variant, selection_bounds(request.selection)
+    )
 
 
 def _patch(
