@@ -78,13 +78,15 @@ def pass_scale(bounds: Rect, size: tuple[int, int], bundle: Bundle) -> float:
 
     ``size``: width and height of the picture or window that ``bounds`` lie on.  The shrunk
     selection leaves ``MIN_MARGIN`` tokens (or a quarter of a small grid) on each side where the
-    picture goes on.
+    picture goes on; along an axis on which all of the picture fits there is nothing more to see.
     """
     scale = 1.0
     for start, extent, whole, high in (
         (bounds.top, bounds.height, size[1], bundle.grid_max[0]),
         (bounds.left, bounds.width, size[0], bundle.grid_max[1]),
     ):
+        if whole <= high * bundle.stride:
+            continue
         open_ends = (start > 0) + (start + extent < whole)
         room = (high - open_ends * min(MIN_MARGIN, high // 4)) * bundle.stride
         scale = min(scale, room / extent)
