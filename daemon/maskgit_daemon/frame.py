@@ -70,10 +70,15 @@ def lay_frame(pixels: Pixels, selection: Mask, bundle: Bundle) -> tuple[Frame, f
     return cut_frame(pixels, selection, bounds, bundle), scale
 
 
+def shrunk_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Width and height of a picture of ``size`` at ``scale`` < 1, in whole pixels."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def shrink(pixels: Pixels, selection: Mask, scale: float) -> tuple[Floats, Mask]:
     """Window and selection at ``scale`` < 1; colours are averaged weighted by their opacity."""
     height, width = selection.shape
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = shrunk_size((width, height), scale)
     values = to_float(pixels)
     alpha = values[..., 3]
 

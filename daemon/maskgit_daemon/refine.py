@@ -9,31 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from maskgit_daemon.conditions import condition_rows, mix
+from maskgit_daemon.cutout import cut_patch, untouched_patch
 from maskgit_daemon.decode import Ask, DecodeJob, State, run
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.events import Patch, Step
-from maskgit_daemon.extend import window_seed
-from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds, to_float
+from maskgit_daemon.extend import cut, window_seed
+from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds
 from maskgit_daemon.guidance import Painted, find_method, make_guide
 from maskgit_daemon.noise import SeededNoise
-from maskgit_daemon.paste import crop, feathered, match_border, toward_strokes
-from maskgit_daemon.patch import MIN_MARGIN, Rect
+from maskgit_daemon.paste import crop, match_border, toward_strokes
 from maskgit_daemon.rank import Score, confidence, score
-from maskgit_daemon.request import Mask, Pixels, RefineRequest
+from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.runtime import Conditioning, Model
 from maskgit_daemon.settle import settle
+from maskgit_daemon.tiles import Tile, coarse_window, cut_tile, enlarged, tile_areas
 
 Floats = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 
 TILE_STRENGTH = 0.6
-"""How much a native tile may change what the coarse pass put there."""
+"""How much a native tile may, at most, change what the coarse pass put there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,38 +65,27 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
     rows = condition_rows(model, request)
     find_method(request.guidance)
     if request.strength == 0.0:
-        return [_untouched(request)] * request.variants
+        return [untouched_patch(request)] * request.variants
     frame, scale = lay_frame(request.pixels, request.selection, model.bundle)
-    tiles = [] if scale == 1.0 else _tiles(request.selection, model)
+    areas = [] if scale == 1.0 else tile_areas(request.selection, model.bundle)
     passes = request.steps + request.more
-    total = passes * (1 + len(tiles))
-    ends = yield from _decode_pass(model, request, frame, rows, (0, total))
-    pictures = [_picture(model, request, frame, end.tokens) for end in ends]
-    scores = [
-        _score(model, rows[0].label, frame, picture, end)
-        for picture, end in zip(pictures, ends, strict=True)
-    ]
-    tokens = [end.tokens for end in ends]
-    if scale == 1.0:
-        place = selection_bounds(request.selection)
-        return [
-            _patch(request, frame, picture, grid, variant, place, score=scores[variant])
-            for variant, (picture, grid) in enumerate(zip(pictures, tokens, strict=True))
-        ]
+    total = passes * (1 + len(areas))
+    show = partial(_preview, model, request, frame, scale)
+    ends = yield from _decode_pass(model, request, frame, rows, (0, total), show)
     patches = []
-    for variant, (picture, grid) in enumerate(zip(pictures, tokens, strict=True)):
-        window = _paint(request, frame, picture)
-        for number in range(len(tiles)):
-            tile = _tile(request.selection, tiles, number)
-            done = (1 + number) * passes
-            window = yield from _tile_pass(
-                model, request, rows, window, tile, variant, (done, total)
-            )
-        bounds = selection_bounds(request.selection)
-        chosen = request.selection
-        patches.append(
-            _patch(request, frame, window, grid, variant, bounds, bounds, chosen, scores[variant])
-        )
+    for variant, end in enumerate(ends):
+        picture = _picture(model, request, frame, end.tokens)
+        score = _score(model, rows[0].label, frame, picture, end)
+        colour = _selected(request, frame, scale, picture)
+        if areas:
+            window = coarse_window(request, frame, scale, picture, _kept(request))
+            for number in range(len(areas)):
+                tile = cut_tile(request.selection, areas, number, model.bundle)
+                progress = ((1 + number) * passes, total)
+                yield from _tile_pass(model, request, rows, window, tile, variant, progress)
+            colour = crop(window, selection_bounds(request.selection))[..., :3]
+        info = _facts(frame, variant) | {"score": round(score.value, 6), "score_by": score.by}
+        patches.append(cut_patch(request, colour, end.tokens, info))
     return patches
 
 
@@ -155,9 +145,13 @@ def _decode_pass(
     frame: Frame,
     rows: tuple[Conditioning, ...],
     progress: tuple[int, int],
+    show: Callable[[Ask, int], Patch | None],
     variants: tuple[int, ...] | None = None,
 ) -> Generator[list[Pending], list[Floats], list[State]]:
-    """Decode every variant of one frame in step; returns how each ended."""
+    """Decode every variant of one frame in step; returns how each ended.
+
+    ``show`` makes the preview of what a variant asks.
+    """
     bundle = model.bundle
     context = frame.context()
     known = model.encode(_to_model(context))[0]
@@ -203,7 +197,7 @@ def _decode_pass(
                 request.guidance_scale or 0.0,
                 progress[0] + ask.step,
                 progress[1],
-                partial(_preview, model, request, frame, ask, variant),
+                partial(show, ask, variant),
             )
             for variant, ask in asks.items()
         ]
@@ -231,65 +225,52 @@ def _advance(decoding: Generator[Ask, Floats, State], row: Floats | None) -> Ask
         return state
 
 
+def _kept(request: RefineRequest) -> float:
+    """The share of the painted pixels that a large selection keeps."""
+    return 0.0 if request.guidance == "none" else 1.0 - request.strength
+
+
 def _tile_pass(
     model: Model,
     request: RefineRequest,
     rows: tuple[Conditioning, ...],
     window: Floats,
-    tile: tuple[Rect, Mask, Mask],
+    tile: Tile,
     variant: int,
     progress: tuple[int, int],
-) -> Generator[list[Pending], list[Floats], Floats]:
-    """Refine one native tile of ``window`` (H,W,4), guided by the coarse pass's picture."""
-    bounds, selection, later = tile
+) -> Generator[list[Pending], list[Floats], None]:
+    """Refine one native tile of ``window`` (H,W,4) in place, guided by what stands there."""
+    place = selection_bounds(tile.selection)
+    left, top = tile.window.left, tile.window.top
+    view = crop(window, tile.window)
     # What is still coarse would teach the tile its blur: it is shown as unknown.
-    seen = window.copy()
-    seen[..., 3] *= later == 0
-    frame = cut_frame(seen, selection, bounds, model.bundle)
+    seen = view.copy()
+    seen[tile.later, 3] = 0.0
+    frame = cut_frame(seen, tile.selection, place, model.bundle)
     guided = replace(
         request,
-        strength=TILE_STRENGTH,
+        pixels=request.pixels[cut(tile.window)],
+        selection=tile.selection,
+        strength=min(TILE_STRENGTH, 1.0 - _kept(request)),
         guidance="default",
         options={},
         variants=1,
+        # A tile ends where its neighbour begins: no edge to fade at.
+        feather=0.0,
         # With the noise of its neighbour a tile would repeat it.
-        seed=window_seed(request.seed, bounds.left, bounds.top),
+        seed=window_seed(request.seed, left + place.left, top + place.top),
     )
-    ends = yield from _decode_pass(model, guided, frame, rows, progress, (variant,))
+
+    def show(ask: Ask, variant: int) -> Patch | None:
+        patch = _preview(model, guided, frame, 1.0, ask, variant)
+        return patch and replace(patch, left=left + patch.left, top=top + patch.top)
+
+    ends = yield from _decode_pass(model, guided, frame, rows, progress, show, (variant,))
+    # Its neighbours are made pixels too: it must meet them in full, whatever the strength.
     picture = match_border(_pixels(model, ends[0].tokens), frame)
-    out = window.copy()
-    inner = Rect(frame.bounds.left, frame.bounds.top, bounds.width, bounds.height)
-    chosen = crop(selection, bounds) > 0
-    crop(out, bounds)[chosen, :3] = crop(picture, inner)[chosen]
-    return out
-
-
-def _tiles(selection: Mask, model: Model) -> list[Rect]:
-    """Native tiles of a large selection, in raster order."""
-    bundle = model.bundle
-    left, top, width, height = selection_bounds(selection)
-    side = [(high - 2 * min(MIN_MARGIN, high // 4)) * bundle.stride for high in bundle.grid_max]
-    rows = -(-height // side[0])
-    columns = -(-width // side[1])
-    tall, wide = -(-height // rows), -(-width // columns)
-    areas = [
-        Rect(x, y, min(wide, left + width - x), min(tall, top + height - y))
-        for y in range(top, top + height, tall)
-        for x in range(left, left + width, wide)
-    ]
-    return [area for area in areas if crop(selection, area).any()]
-
-
-def _tile(selection: Mask, tiles: list[Rect], number: int) -> tuple[Rect, Mask, Mask]:
-    """Bounds and selection (H,W) of one tile, and what comes after it; made when it is needed.
-
-    All of them at once would be two masks of the window for each of hundreds of tiles.
-    """
-    part, later = np.zeros_like(selection), selection.copy()
-    for area in tiles[: number + 1]:
-        crop(later, area)[:] = 0
-    crop(part, tiles[number])[:] = crop(selection, tiles[number])
-    return selection_bounds(part), part, later
+    picture = toward_strokes(picture, frame, _kept(request) ** 2, model.bundle.stride)
+    chosen = crop(tile.selection, place) > 0
+    crop(view, place)[chosen, :3] = crop(picture, frame.bounds)[chosen]
 
 
 def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens) -> Floats:
@@ -301,81 +282,25 @@ def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens)
     return toward_strokes(picture, frame, amount, stride, round(request.strength * stride))
 
 
-def _paint(request: RefineRequest, frame: Frame, picture: Floats) -> Floats:
-    """The window (H,W,4) float32 at native size with the coarse ``picture`` in the selection."""
-    bounds = selection_bounds(request.selection)
-    coarse = np.ascontiguousarray(crop(picture, frame.bounds))
-    image = (coarse * 255.0 + 0.5).astype(np.uint8)
-    size = (bounds.width, bounds.height)
-    large = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    window = to_float(request.pixels)
-    chosen = crop(request.selection, bounds) > 0
-    inside = crop(window, bounds)
-    inside[chosen, :3] = large[chosen].astype(np.float32) / 255.0
-    inside[chosen, 3] = 1.0
-    return window
-
-
 def _preview(
-    model: Model, request: RefineRequest, frame: Frame, ask: Ask, variant: int
+    model: Model, request: RefineRequest, frame: Frame, scale: float, ask: Ask, variant: int
 ) -> Patch | None:
     if ask.sampled is None:
         return None
     picture = _picture(model, request, frame, ask.sampled)
-    return _patch(
-        request, frame, picture, ask.sampled, variant, selection_bounds(request.selection)
-    )
+    colour = _selected(request, frame, scale, picture)
+    return cut_patch(request, colour, ask.sampled, _facts(frame, variant))
 
 
-def _patch(
-    request: RefineRequest,
-    frame: Frame,
-    picture: Floats,
-    tokens: Tokens,
-    variant: int,
-    place: Rect,
-    source: Rect | None = None,
-    selection: Mask | None = None,
-    score: Score | None = None,
-) -> Patch:
-    """Cut the selection out of ``picture`` as an RGBA patch in the request's dtype."""
-    bounds = source or frame.bounds
-    chosen = request.selection if selection is None else selection
-    alpha = crop(chosen, place).astype(np.float32) / 255.0
-    if alpha.shape != (bounds.height, bounds.width):
-        colour = np.ascontiguousarray(crop(picture, bounds))
-        image = Image.fromarray((colour * 255.0 + 0.5).astype(np.uint8))
-        resized = image.resize((place.width, place.height), Image.Resampling.BICUBIC)
-        colour = np.asarray(resized, np.float32) / 255.0
-    else:
-        colour = crop(picture, bounds)[..., :3]
-    values = np.dstack([colour, feathered(alpha, request.feather)])
-    pixels: Pixels = values.astype(np.float32)
-    if request.pixels.dtype == np.uint8:
-        pixels = (values * 255.0 + 0.5).astype(np.uint8)
-    info = {
-        "seed": request.seed,
-        "variant": variant,
-        "footprint": int(frame.footprint.sum()),
-        "grid": list(tokens.shape),
-    }
-    if score is not None:
-        info |= {"score": round(score.value, 6), "score_by": score.by}
-    return Patch(place.left, place.top, pixels, tokens, info)
+def _selected(request: RefineRequest, frame: Frame, scale: float, picture: Floats) -> Floats:
+    """The pixels (h,w,3) of the selection's bounds at native size, of a frame's ``picture``."""
+    if scale == 1.0:
+        return crop(picture, frame.bounds)
+    return enlarged(picture, frame, scale, request)
 
 
-def _untouched(request: RefineRequest) -> Patch:
-    """Strength 0: the window's own pixels, as far as they are selected; one token, −1: none."""
-    bounds = selection_bounds(request.selection)
-    region = (
-        slice(bounds.top, bounds.top + bounds.height),
-        slice(bounds.left, bounds.left + bounds.width),
-    )
-    pixels: Pixels = request.pixels[region].copy()
-    alpha = request.selection[region].astype(np.float32) / 255.0 * pixels[..., 3]
-    pixels[..., 3] = alpha + 0.5 if pixels.dtype == np.uint8 else alpha
-    info = {"seed": request.seed, "variant": 0, "footprint": 0, "grid": [0, 0]}
-    return Patch(bounds.left, bounds.top, pixels, np.full((1, 1), -1, np.int64), info)
+def _facts(frame: Frame, variant: int) -> dict[str, Any]:
+    return {"variant": variant, "footprint": int(frame.footprint.sum())}
 
 
 def cell_means(colour: Floats, stride: int) -> Floats:

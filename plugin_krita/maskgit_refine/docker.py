@@ -56,6 +56,7 @@ class Docker(DockWidget):
         self._progress = QtWidgets.QProgressBar()
         self._progress.setTextVisible(False)
         self._preview = QtWidgets.QLabel()
+        self._preview.setObjectName("maskgit_refine_preview")
         self._preview.setAlignment(QtCore.Qt.AlignmentFlag.AlignCenter)
         # Takes what room is left: asking for its own would make Krita's window grow
         policy = QtWidgets.QSizePolicy.Policy

@@ -9,6 +9,7 @@ from typing import Any, Optional, Tuple
 
 from . import events
 from .layers import PictureError, Rect, Target, add_layer, check_target, find_target, read_window
+from .previews import Previews, to_image
 from .qt import QtCore, QtGui
 from .settings import Settings, read_settings
 from .slices import run_in_slices
@@ -26,6 +27,7 @@ class Job:
         self.settings = settings
         self.seed = settings.next_seed()
         self.window = Rect(0, 0, 0, 0)
+        self.previews: Optional[Previews] = None
         self.footprint = ""
         self.sent = False
         self.adding = False
@@ -108,6 +110,8 @@ class Refiner(QtCore.QObject):
 
     def _read(self, job: Job, plan: events.Planned) -> None:
         job.window = plan.window
+        left, top, width, height = job.target.bounds
+        job.previews = Previews(Rect(left - plan.window.left, top - plan.window.top, width, height))
         job.footprint = footprint_text(plan)
         self.said.emit(job.footprint)
         reading = read_window(self._application, job.target, plan.window)
@@ -124,8 +128,8 @@ class Refiner(QtCore.QObject):
         check_target(self._application, job.target)
         self.said.emit(job.footprint)
         self.stepped.emit(event.step, event.steps)
-        if event.preview is not None:
-            self.previewed.emit(to_image(event.preview))
+        if event.preview is not None and job.previews is not None:
+            self.previewed.emit(job.previews.add(event.preview))
 
     def _add(self, job: Job, result: events.Finished) -> None:
         if job.adding or not result.pictures:
@@ -189,10 +193,3 @@ def footprint_text(plan: events.Planned) -> str:
     """What a plan means to the artist, short."""
     text = f"{plan.footprint} of {max(plan.tokens, plan.footprint)} tokens may change"
     return text if plan.scale >= 1 else f"{plan.footprint} tokens may change, coarse pass first"
-
-
-def to_image(picture: events.Picture) -> Any:
-    """A QImage that owns its bytes."""
-    width, height = picture.area.width, picture.area.height
-    rgba = QtGui.QImage.Format.Format_RGBA8888
-    return QtGui.QImage(picture.pixels, width, height, 4 * width, rgba).copy()

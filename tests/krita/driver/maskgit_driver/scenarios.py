@@ -136,6 +136,31 @@ def refine(stage):
         report["runs"].append({"handlers_ms": times.stop(), "gap_ms": beat.stop()})
 
 
+def large(stage):
+    """A selection larger than the model's grid, each step shown: first whole, then in pieces."""
+    document = stage.open_picture(stage.arguments["picture"])
+    yield settled(document)
+    stage.set_seed(3, steps=2, preview=True)
+    stage.select(document, 100, 60, 450, 300)
+    yield settled(document)
+    seen = {}
+
+    def look():
+        shown = stage.preview()
+        if shown is not None and stage.busy() and shown.cacheKey() not in seen:
+            seen[shown.cacheKey()] = [shown.width(), shown.height()]
+            shown.save(str(stage.folder / "shown.png"))
+            stage.picture("working.png")
+        return not stage.busy()
+
+    stage.trigger()
+    yield look
+    yield lambda: stage.preview().cacheKey() not in seen
+    stage.preview().save(str(stage.folder / "result.png"))
+    stage.report["sizes"] = list(seen.values())
+    stage.report["message"] = stage.message()
+
+
 def interrupted(stage):
     """Cancelled, asked twice, daemon killed: the picture stays, and the next job works."""
     document = stage.open_picture(stage.arguments["picture"])

@@ -35,6 +35,11 @@ class Stage:
         """The docker's status line."""
         return self.window().qwindow().findChild(QLabel, "maskgit_refine_status").text()
 
+    def preview(self):
+        """The picture that the docker shows, or None."""
+        label = self.window().qwindow().findChild(QLabel, "maskgit_refine_preview")
+        return label.pixmap() if label.pixmap() and not label.pixmap().isNull() else None
+
     def floating(self):
         """The message that floats over the canvas, or None."""
         for widget in QApplication.allWidgets():
