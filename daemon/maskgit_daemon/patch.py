@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from maskgit_daemon.bundle import Bundle
 from maskgit_daemon.errors import RequestError
+from maskgit_daemon.request import MAX_WINDOW_PIXELS
 
 MAX_SELECTION_PIXELS = 16_000_000
 MIN_MARGIN, MAX_MARGIN = 4, 8
@@ -111,7 +112,9 @@ def check_bounds(bounds: Rect, canvas: tuple[int, int]) -> None:
 def plan_window(bounds: Rect, canvas: tuple[int, int], bundle: Bundle) -> WindowPlan:
     """Plan for a selection's ``bounds`` on a canvas (width, height), both in pixels.
 
-    Raises :class:`RequestError` if the bounds are empty, outside the canvas or too large.
+    The window is never larger than what a request may hold: round a very large selection there is
+    less context.  Raises :class:`RequestError` if the bounds are empty, outside the canvas or too
+    large.
     """
     bounds = Rect(*bounds)
     check_bounds(bounds, canvas)
@@ -134,4 +137,33 @@ def plan_window(bounds: Rect, canvas: tuple[int, int], bundle: Bundle) -> Window
         end = min(size, math.ceil((laid.origin + laid.tokens * bundle.stride) / scale))
         axes.append((begin, end - begin, laid.tokens, -(-extent // bundle.stride)))
     (left, wide, columns, across), (top, tall, rows, down) = axes
-    return WindowPlan(Rect(left, top, wide, tall), scale, (rows, columns), across * down)
+    window = Rect(left, top, wide, tall)
+    if wide * tall > MAX_WINDOW_PIXELS:
+        left, top, wide, tall = tightened(window, bounds, MAX_WINDOW_PIXELS)
+        inner = bounds._replace(left=bounds.left - left, top=bounds.top - top)
+        plan = plan_window(inner, (wide, tall), bundle)
+        moved = plan.window._replace(left=left + plan.window.left, top=top + plan.window.top)
+        return plan._replace(window=moved)
+    return WindowPlan(window, scale, (rows, columns), across * down)
+
+
+def tightened(window: Rect, bounds: Rect, pixels: int) -> Rect:
+    """``window`` with all four margins round ``bounds`` shrunk alike, to at most ``pixels``.
+
+    ``bounds`` lie in the window and have no more pixels than that.
+    """
+    before = bounds.left - window.left, bounds.top - window.top
+    across, down = window.width - bounds.width, window.height - bounds.height
+    # (width + share · across) · (height + share · down) = pixels
+    a, c = across * down, bounds.width * bounds.height - pixels
+    b = bounds.width * down + bounds.height * across
+    share = 2 * -c / (b + math.sqrt(b * b - 4 * a * c))
+    left, top = (math.floor(share * margin) for margin in before)
+    right = math.floor(share * (across - before[0]))
+    bottom = math.floor(share * (down - before[1]))
+    return Rect(
+        bounds.left - left,
+        bounds.top - top,
+        left + bounds.width + right,
+        top + bounds.height + bottom,
+    )

@@ -93,8 +93,8 @@ def check_window(pixels: Pixels, selection: Mask) -> None:
         )
     if pixels.shape[0] * pixels.shape[1] > MAX_WINDOW_PIXELS:
         raise RequestError(
-            f"The selection spans {pixels.shape[0] * pixels.shape[1] / 1e6:.1f} megapixels; "
-            f"select at most {MAX_WINDOW_PIXELS // 1_000_000} megapixels at once."
+            f"The window spans {pixels.shape[0] * pixels.shape[1] / 1e6:.1f} megapixels; "
+            f"send at most {MAX_WINDOW_PIXELS // 1_000_000} megapixels, those that were planned."
         )
     if not selection.any():
         raise RequestError("The selection is empty; select the part that is to be made again.")

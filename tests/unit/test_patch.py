@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.frame import cut_frame, lay_frame, selection_bounds
-from maskgit_daemon.patch import Rect, lattice, pass_scale, plan_window
+from maskgit_daemon.patch import (
+    MAX_SELECTION_PIXELS,
+    Rect,
+    lattice,
+    pass_scale,
+    plan_window,
+)
+from maskgit_daemon.request import MAX_WINDOW_PIXELS
 
 
 def geometry(stride: int = 8, low: int = 8, high: int = 32) -> Any:
@@ -79,13 +86,18 @@ def test_a_selection_too_large_for_the_grid_is_planned_coarse() -> None:
 
 @pytest.mark.parametrize(
     ("left", "width", "scale"),
-    [(0, 256, 1.0), (0, 224, 1.0), (32, 224, 1.0), (0, 240, 224 / 240), (16, 224, 192 / 224)],
+    [(0, 512, 0.5), (0, 224, 1.0), (288, 224, 1.0), (0, 240, 224 / 240), (16, 224, 192 / 224)],
 )
 def test_context_is_wanted_only_where_the_picture_goes_on(
     left: int, width: int, scale: float
 ) -> None:
     bounds = Rect(left, 0, width, 256)
-    assert plan_window(bounds, (256, 256), geometry()).scale == pytest.approx(scale)
+    assert plan_window(bounds, (512, 256), geometry()).scale == pytest.approx(scale)
+
+
+@pytest.mark.parametrize(("left", "width"), [(0, 256), (0, 240), (16, 224)])
+def test_a_picture_that_fits_the_grid_is_never_shrunk(left: int, width: int) -> None:
+    assert plan_window(Rect(left, 0, width, 256), (256, 256), geometry()).scale == 1.0
 
 
 @given(axes, axes)
@@ -97,6 +109,43 @@ def test_the_window_is_laid_at_the_scale_it_was_planned_for(
     left, top, width, height = (plan := plan_window(bounds, canvas, geometry())).window
     inner = bounds._replace(left=bounds.left - left, top=bounds.top - top)
     assert pass_scale(inner, (width, height), geometry()) == plan.scale
+
+
+large_bounds = st.integers(1, 100_000).flatmap(
+    lambda width: st.tuples(
+        st.just(width), st.integers(1, max(1, min(100_000, MAX_SELECTION_PIXELS // width)))
+    )
+)
+around = st.integers(0, 20_000)
+
+
+@given(large_bounds, around, around, around, around, st.integers(1, 32))
+def test_a_selection_within_the_limit_gets_a_window_that_may_be_sent(
+    size: tuple[int, int], left: int, top: int, right: int, bottom: int, low: int
+) -> None:
+    bounds = Rect(left, top, *size)
+    canvas = (left + size[0] + right, top + size[1] + bottom)
+    plan = plan_window(bounds, canvas, geometry(low=low))
+    window = plan.window
+    assert window.width * window.height <= MAX_WINDOW_PIXELS
+    assert 0 <= window.left <= left
+    assert 0 <= window.top <= top
+    assert left + size[0] <= window.left + window.width <= canvas[0]
+    assert top + size[1] <= window.top + window.height <= canvas[1]
+    inner = bounds._replace(left=left - window.left, top=top - window.top)
+    assert pass_scale(inner, (window.width, window.height), geometry(low=low)) == plan.scale
+
+
+def test_a_window_that_would_be_too_large_keeps_context_on_all_sides() -> None:
+    window = plan_window(Rect(3000, 3000, 3500, 3600), (9000, 9000), geometry()).window
+    left, top, right, bottom = (
+        3000 - window.left,
+        3000 - window.top,
+        window.left + window.width - 6500,
+        window.top + window.height - 6600,
+    )
+    assert 0.99 * MAX_WINDOW_PIXELS < window.width * window.height <= MAX_WINDOW_PIXELS
+    assert min(left, top, right, bottom) > 150
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_16_megapixels_are_taken_and_one_row_more_is_refused() -> None:
 
     rows = MAX_WINDOW_PIXELS // 4000
     assert request(**of(rows)).pixels.shape == (4000, 4000, 4)
-    assert "16.0 megapixels; select at most 16" in refusal(**of(rows + 1))
+    assert "window spans 16.0 megapixels; send at most 16" in refusal(**of(rows + 1))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
