@@ -45,4 +45,17 @@ def untouched_patch(request: RefineRequest) -> Patch:
 
 
 def _alpha(selection: Mask, place: Rect, feather: float) -> Floats:
-    return feathered(crop(selection, place).astype(np.float32) / 255.0, feather)
+    """The selection at ``place``, faded inside its edge; the window's edge is none of them.
+
+    Where a selection touches the window's edge the picture ends: else there would be context.
+    """
+    height, width = selection.shape
+    before = min(1, place.left), min(1, place.top)
+    around = Rect(
+        place.left - before[0],
+        place.top - before[1],
+        before[0] + place.width + min(1, width - place.left - place.width),
+        before[1] + place.height + min(1, height - place.top - place.height),
+    )
+    faded = feathered(crop(selection, around).astype(np.float32) / 255.0, feather)
+    return crop(faded, Rect(*before, place.width, place.height))

@@ -101,18 +101,28 @@ def _box3(array: Floats) -> Floats:
 
 
 def feathered(selected: Floats, pixels: float) -> Floats:
-    """Alpha (H,W) of ``selected`` that fades to 0 over ``pixels`` inside its edge; 0 keeps it."""
+    """Alpha (H,W) of ``selected`` that fades to 0 over ``pixels`` inside its edge; 0 keeps it.
+
+    Where the selection reaches the array's own edge it has none: it goes on beyond.
+    """
     if pixels <= 0:
         return selected
-    inside = selected > 0
-    distance = np.zeros_like(selected)
-    # The fade is short: peeling the mask once a pixel is cheaper than a distance transform.
-    for _ in range(int(np.ceil(pixels)) + 1):
-        distance += inside
-        wide = np.pad(inside, 1)
-        inside = inside & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
-    fade: Floats = selected * np.minimum(1.0, distance / (pixels + 1.0))
+    fade: Floats = selected * np.minimum(1.0, _depth(selected > 0) / (pixels + 1.0))
     return fade.astype(np.float32)
+
+
+def _depth(inside: NDArray[np.bool_]) -> Floats:
+    """Steps (H,W) to the nearest pixel that is not ``inside``, along rows and columns; or inf."""
+    depth = np.where(inside, np.float32(np.inf), np.float32(0))
+    for axis in (0, 1):
+        shape = [1, 1]
+        shape[axis] = depth.shape[axis]
+        place = np.arange(depth.shape[axis], dtype=np.float32).reshape(shape)
+        # The least of depth + |distance along the axis|, from either side.
+        ahead = np.minimum.accumulate(depth - place, axis) + place
+        behind = np.flip(np.minimum.accumulate(np.flip(depth + place, axis), axis), axis) - place
+        depth = np.minimum(ahead, behind)
+    return depth
 
 
 def crop(array: NDArray[Kind], bounds: Rect) -> NDArray[Kind]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maskgit_daemon.cutout import cut_patch
 from maskgit_daemon.fill import extend
 from maskgit_daemon.frame import Frame
 from maskgit_daemon.paste import feathered, match_border
 from maskgit_daemon.patch import Lattice, Rect
+from maskgit_daemon.request import RefineRequest
 
 
 def frame_of(colour: np.ndarray, selected: np.ndarray) -> Frame:
@@ -77,3 +82,47 @@ def test_a_feather_fades_inside_and_never_outside() -> None:
     assert (np.diff(alpha[20, 10:20]) >= 0).all()
     assert alpha[20, 10] < 0.5 < alpha[20, 20] == 1
     np.testing.assert_array_equal(feathered(selected, 0), selected)
+
+
+def peeled(selected: np.ndarray, pixels: int) -> np.ndarray:
+    """The fade as it is meant: the selection peeled once a pixel."""
+    inside, depth = selected > 0, np.zeros_like(selected)
+    for _ in range(pixels + 1):
+        depth += inside
+        wide = np.pad(inside, 1, mode="edge")
+        inside = inside & wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    return selected * np.minimum(1, depth / (pixels + 1))
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 9), st.integers(0, 2**31))
+def test_a_feather_is_the_selection_peeled_once_a_pixel(
+    height: int, width: int, pixels: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    selected = rng.random((height, width), np.float32) * (rng.random((height, width)) < 0.85)
+    np.testing.assert_allclose(feathered(selected, pixels), peeled(selected, pixels), atol=1e-6)
+
+
+def test_the_largest_feather_on_the_largest_selection_takes_no_minutes() -> None:
+    selected = np.ones((4000, 4000), np.float32)
+    selected[:, 0] = 0
+    began = time.process_time()
+    alpha = feathered(selected, 1000)
+    assert time.process_time() - began < 5
+    assert alpha[7, 500] == pytest.approx(500 / 1001)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_patch_does_not_fade_at_the_pictures_edge(dtype: Any) -> None:
+    pixels = np.zeros((60, 80, 4), dtype)
+    selection = np.zeros((60, 80), np.uint8)
+    selection[0:40, 30:80] = 255
+    request = RefineRequest(pixels, selection, feather=9.0)
+    colour = np.zeros((40, 50, 3), np.float32)
+    alpha = cut_patch(request, colour, np.zeros((1, 1), np.int64), {}).pixels[..., 3]
+    full = np.iinfo(np.uint8).max if dtype == np.uint8 else 1
+    assert alpha.shape == (40, 50)
+    assert (alpha[:30, 10:] == full).all()
+    assert (np.diff(alpha[5, :10].astype(float)) > 0).all()
+    assert (np.diff(alpha[30:, 40].astype(float)) < 0).all()
+    assert alpha[5, 0] == pytest.approx(0.1 * full, abs=1)
