@@ -25,10 +25,13 @@ class Planned(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A patch: where it lies in the window (pixels) and its RGBA bytes, 4 a pixel."""
+    """A patch: where it lies in the window (pixels), its RGBA bytes, 4 a pixel, and how many tokens
+    were free to change: with 0 it is what stands there already.
+    """
 
     area: Rect
     pixels: bytes
+    footprint: int
 
 
 class Stepped(NamedTuple):

@@ -134,8 +134,12 @@ class Refiner(QtCore.QObject):
     def _add(self, job: Job, result: events.Finished) -> None:
         if job.adding or not result.pictures:
             return
-        job.adding = True
         picture = result.pictures[0]
+        if not picture.footprint:
+            # Laid over themselves, translucent pixels would count twice.
+            self._end("Strength 0 changes nothing.")
+            return
+        job.adding = True
         area = picture.area._replace(
             left=job.window.left + picture.area.left, top=job.window.top + picture.area.top
         )

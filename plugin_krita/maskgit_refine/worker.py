@@ -175,4 +175,4 @@ class Worker(QtCore.QObject):
 
 def _picture(patch: Patch) -> events.Picture:
     area = Rect(patch.left, patch.top, patch.width, patch.height)
-    return events.Picture(area, bytes(patch.pixels))
+    return events.Picture(area, bytes(patch.pixels), int(patch.info.get("footprint", 1)))

@@ -161,6 +161,26 @@ def large(stage):
     stage.report["message"] = stage.message()
 
 
+def unchanged(stage):
+    """Strength 0 on a translucent layer: nothing is to be made."""
+    document = stage.open_picture(stage.arguments["picture"])
+    stage.fade(document)
+    yield settled(document)
+    stage.set_seed(3, strength=0.0)
+    stage.select(document, 220, 160, 96, 96)
+    yield settled(document)
+    document.setModified(False)
+    stage.report["before"] = probes.describe(document)
+    stage.trigger()
+    yield stage.busy
+    yield lambda: not stage.busy()
+    yield from pause(0.3)
+    stage.report["after"] = probes.describe(document)
+    stage.report["message"] = stage.message()
+    stage.report["modified"] = document.modified()
+    stage.picture("unchanged.png")
+
+
 def interrupted(stage):
     """Cancelled, asked twice, daemon killed: the picture stays, and the next job works."""
     document = stage.open_picture(stage.arguments["picture"])
@@ -243,11 +263,7 @@ def changed_meanwhile(stage):
 
 
 def timed(stage):
-    """For the benchmark: from trigger to the result on the canvas, job after job.
-
-    With strength 0 the pixels stay the same: then the layer's arrival counts.
-    """
-    strength = stage.arguments["strength"]
+    """For the benchmark: from trigger to the result on the canvas, job after job."""
     document = stage.open_picture(stage.arguments["picture"])
     yield settled(document)
     left, top, width, height = stage.arguments["selection"]
@@ -256,12 +272,10 @@ def timed(stage):
     middle = (left + width // 2, top + height // 2, 1, 1)
     jobs = stage.report["jobs"] = []
     for number in range(stage.arguments["jobs"] + 1):
-        stage.set_seed(number, strength=strength)
+        stage.set_seed(number, steps=stage.arguments["steps"])
         before = bytes(document.pixelData(*middle))
 
         def arrived(before=before):
-            if strength == 0:
-                return bool(stage.result_layers(document))
             return bytes(document.pixelData(*middle)) != before
 
         beat, times = probes.Heartbeat(), probes.HandlerTimes()

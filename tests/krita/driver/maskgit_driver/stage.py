@@ -75,6 +75,14 @@ class Stage:
         document.refreshProjection()
         return document
 
+    def fade(self, document):
+        """Make the active layer half transparent, pixel by pixel."""
+        area = (0, 0, document.width(), document.height())
+        data = bytearray(bytes(document.activeNode().pixelData(*area)))
+        data[3::4] = bytes([128]) * (len(data) // 4)
+        document.activeNode().setPixelData(QByteArray(bytes(data)), *area)
+        document.refreshProjection()
+
     def new_document(self, width=320, height=240, model="RGBA", depth="U8", name="empty"):
         document = self.application.createDocument(width, height, name, model, depth, "", 120.0)
         self.window().addView(document)
