@@ -28,6 +28,8 @@ LOG = logging.getLogger(__name__)
 
 MAX_BATCH = 8
 Listener = Callable[[Event], None]
+Room = Callable[[], bool]
+"""Whether a preview made now would be sent."""
 
 
 @dataclass(eq=False)
@@ -37,6 +39,7 @@ class Job:
     number: int
     request: RefineRequest
     listener: Listener
+    room: Room = lambda: True
     model: Model | None = None
     work: Work | None = None
     pending: list[Pending] = field(default_factory=list)
@@ -71,10 +74,14 @@ class Engine:
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, request: RefineRequest, listener: Listener) -> int:
-        """Queue a job and return its number; its events go to ``listener``."""
+    def submit(self, request: RefineRequest, listener: Listener, room: Room = lambda: True) -> int:
+        """Queue a job and return its number; its events go to ``listener``.
+
+        ``room`` is asked at every step, from the engine's thread, if the request wants previews:
+        the decoder is not run for one that nobody would get.
+        """
         with self._wake:
-            job = Job(next(self._numbers), request, listener, cancelled=self._closing)
+            job = Job(next(self._numbers), request, listener, room, cancelled=self._closing)
             self._jobs.append(job)
             self._wake.notify()
         return job.number
@@ -280,7 +287,7 @@ class Engine:
             return
         job.in_runtime += _runtime_seconds(job.model) - began
         first = job.pending[0]
-        preview = first.preview() if job.request.preview else None
+        preview = first.preview() if job.request.preview and job.room() else None
         job.listener(Step(first.step, first.steps, preview))
 
     def _guarded(self, job: Job, action: Callable[[], None]) -> None:

@@ -49,7 +49,13 @@ ALIVE_MS = 1000
 class EngineLike(Protocol):
     """What the server needs of :class:`maskgit_daemon.engine.Engine`."""
 
-    def submit(self, request: RefineRequest, listener: Callable[[Event], None], /) -> int: ...
+    def submit(
+        self,
+        request: RefineRequest,
+        listener: Callable[[Event], None],
+        room: Callable[[], bool],
+        /,
+    ) -> int: ...
     def cancel(self, number: int, /) -> bool: ...
     def plan(
         self, bundle: str, bounds: tuple[int, int, int, int], canvas: tuple[int, int], /
@@ -65,11 +71,20 @@ Key = tuple[bytes, int]
 
 @dataclass
 class Job:
-    """A client's job. ``number``: the engine's, once it has one. ``preview``: the last one sent."""
+    """A client's job.
+
+    ``number``: the engine's, once it has one. ``preview``: the last one sent; ``made``: the engine
+    has made another since.
+    """
 
     number: int | None = None
     cancelled: bool = False
     preview: zmq.MessageTracker | None = None
+    made: bool = False
+
+    def has_room(self) -> bool:
+        """Whether the last preview has left for the client; any thread may ask."""
+        return not self.made and (self.preview is None or self.preview.done)
 
 
 class Server:
@@ -323,6 +338,8 @@ class Server:
         job = self._jobs[key] = Job()
 
         def listen(event: Event) -> None:
+            if isinstance(event, Step) and event.preview is not None:
+                job.made = True
             self._post(lambda: self._on_event(key, event))
 
         def take_in() -> None:
@@ -330,7 +347,7 @@ class Server:
                 request = request_of(message)
                 # Said before the engine has the job: its first event may come at once.
                 self._post(lambda: self._reply(client, message.id, "accepted"))
-                number = self._engine.submit(request, listen)
+                number = self._engine.submit(request, listen, job.has_room)
             except Exception as error:
                 refused = refusal_of(error)
                 self._post(lambda: self._refuse(key, *refused))
@@ -389,11 +406,10 @@ class Server:
             self._error(*key, "job", event.message)
 
     def _send_step(self, key: Key, job: Job, event: Step) -> None:
-        # A preview waits for no one: while the last is still on its way, this one is dropped.
-        free = job.preview is None or job.preview.done
-        shown = (event.preview,) if event.preview is not None and free else ()
+        shown = () if event.preview is None else (event.preview,)
         patches, buffers = patch_fields(shown)
         fields = {"step": event.step, "steps": event.steps, "patches": patches}
         sent = self._send(key[0], Message("step", key[1], self._session, fields, buffers))
         if shown:
             job.preview = sent
+            job.made = False

@@ -33,15 +33,22 @@ class PacedEngine:
         self.gate = threading.Event()
         self.gate.set()
         self.finished = threading.Event()
+        self.previews = 0
         self.cancelled: dict[int, threading.Event] = {}
         self.info: dict[str, Any] = {"seconds": 0.5}
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
 
-    def submit(self, request: RefineRequest, listener: Callable[[Event], None], /) -> int:
+    def submit(
+        self,
+        request: RefineRequest,
+        listener: Callable[[Event], None],
+        room: Callable[[], bool],
+        /,
+    ) -> int:
         number = next(self._numbers)
         self.cancelled[number] = threading.Event()
-        thread = threading.Thread(target=self._run, args=(number, request, listener))
+        thread = threading.Thread(target=self._run, args=(number, request, listener, room))
         self._threads.append(thread)
         thread.start()
         return number
@@ -82,7 +89,13 @@ class PacedEngine:
         if bundle != "starter":
             raise BundleError(f"There is no model {bundle!r}.")
 
-    def _run(self, number: int, request: RefineRequest, listener: Callable[[Event], None]) -> None:
+    def _run(
+        self,
+        number: int,
+        request: RefineRequest,
+        listener: Callable[[Event], None],
+        room: Callable[[], bool],
+    ) -> None:
         patch = Patch(3, 5, 255 - request.pixels, np.arange(6).reshape(2, 3), {"variant": 0})
         for step in range(request.steps):
             while not self.gate.wait(0.01) and not self.cancelled[number].is_set():
@@ -90,7 +103,9 @@ class PacedEngine:
             if self.cancelled[number].is_set():
                 listener(Cancelled())
                 return
-            listener(Step(step, request.steps, patch if request.preview else None))
+            shown = patch if request.preview and room() else None
+            self.previews += shown is not None
+            listener(Step(step, request.steps, shown))
         listener(Done((patch,) * request.variants, self.info))
         self.finished.set()
 

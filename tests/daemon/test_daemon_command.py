@@ -214,6 +214,21 @@ def test_or_not_until_it_is_needed(home: Path) -> None:
     assert ended(process) == 0
 
 
+@pytest.mark.parametrize(("own", "then"), [(None, "1"), ("3", "3")])
+def test_numpy_computes_on_one_thread_unless_told_otherwise(own: str | None, then: str) -> None:
+    code = (
+        "import os, sys; from maskgit_daemon.commands.main import group;"
+        "assert 'numpy' not in sys.modules; group.get_command(None, 'daemon');"
+        "assert 'numpy' in sys.modules; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    environment |= {} if own is None else {"OPENBLAS_NUM_THREADS": own}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == then
+
+
 def test_another_machine_needs_a_named_key(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"

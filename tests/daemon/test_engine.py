@@ -16,6 +16,7 @@ from maskgit_daemon.engine import Engine
 from maskgit_daemon.errors import BundleError, RequestError
 from maskgit_daemon.events import Cancelled, Done, Event, Failed, Patch, Step
 from maskgit_daemon.request import RefineRequest
+from maskgit_daemon.runtime import Model
 
 ENDINGS = (Done, Cancelled, Failed)
 SECONDS = 120
@@ -189,6 +190,25 @@ def test_previews_come_if_asked_for(engine: Engine) -> None:
     assert told[0].preview is None
     assert len(shown) == 2
     assert all(preview.pixels.shape == (24, 24, 4) for preview in shown)
+
+
+def test_a_preview_that_nobody_would_get_is_not_decoded(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = 0
+    decode = Model.decode
+
+    def counted(model: Model, tokens: Any) -> Any:
+        nonlocal decoded
+        decoded += 1
+        return decode(model, tokens)
+
+    monkeypatch.setattr(Model, "decode", counted)
+    inbox = Inbox()
+    engine.submit(request(steps=4, preview=True), inbox.events.put, lambda: False)
+    told = [event for event in inbox.rest() if isinstance(event, Step)]
+    assert [step.preview for step in told] == [None] * 4
+    assert decoded == 1, "the result alone"
 
 
 # Jobs in company
