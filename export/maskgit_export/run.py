@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from tqdm import tqdm
 
 
 @dataclass
@@ -31,6 +32,52 @@ class Clock:
     def progress(self) -> float:
         """Share of the budget used, 0 … 1."""
         return min(1.0, self.seconds / (60.0 * self.minutes))
+
+
+class Run:
+    """The frame of a training loop: its clock, its bar, its checkpoint now and then.
+
+    ``path``: the checkpoint.  ``minutes``: the budget; ``spent``: seconds of it used before.
+    ``every``: seconds between checkpoints.  ``leads``: whether this process shows and saves.
+    """
+
+    def __init__(
+        self, path: Path, minutes: float, every: float, spent: float = 0.0, leads: bool = True
+    ) -> None:
+        self.path = path
+        self.clock = Clock(minutes, spent)
+        self._every = every
+        self._leads = leads
+        self._saved = time.monotonic()
+        self._bar = tqdm(
+            total=round(minutes * 60), unit="s", initial=round(spent), disable=not leads
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return self._leads and time.monotonic() - self._saved > self._every
+
+    def show(self, **facts: object) -> None:
+        """Move the bar to the time used, with ``facts`` beside it."""
+        self._bar.n = min(round(self.clock.seconds), self._bar.total)
+        self._bar.set_postfix(facts)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._bar.write(line)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the checkpoint."""
+        save_checkpoint(self.path, state)
+        self._saved = time.monotonic()
+
+    def end(self, state: dict[str, Any]) -> Path:
+        """Write the last checkpoint, close the bar and return the checkpoint's path."""
+        if self._leads:
+            self.save(state)
+        self._bar.close()
+        return self.path
 
 
 def learning_rate(peak: float, progress: float, step: int, *, warmup: int = 200) -> float:
@@ -65,6 +112,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint without running any code in it."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def decibels(target: Tensor, made: Tensor) -> float:
+    """Mean PSNR of pictures (B,3,H,W) in [0,1], for the eye."""
+    error = (target - made.detach().clamp(0, 1)).square().mean((1, 2, 3))
+    return float((-10.0 * error.clamp_min(1e-8).log10()).mean())
 
 
 def save_grid(path: Path, rows: list[Tensor]) -> None:

@@ -6,14 +6,13 @@ trained on them at the same time.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from maskgit_export.data import crops, load_folder
 from maskgit_export.discriminator import (
@@ -24,11 +23,11 @@ from maskgit_export.discriminator import (
 )
 from maskgit_export.losses import reconstruction_loss, texture_loss
 from maskgit_export.run import (
-    Clock,
+    Run,
     channels_last,
+    decibels,
     learning_rate,
     load_checkpoint,
-    save_checkpoint,
     save_grid,
 )
 from maskgit_export.tokenizer import Tokenizer, TokenizerConfig
@@ -103,28 +102,25 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
     folder = load_folder(data, min_side=plan.crop)
     rng = np.random.default_rng((plan.seed, step))
     batches = crops(folder, plan.batch, plan.crop, plan.crop, rng)
-    clock = Clock(plan.minutes, spent)
-    bar = tqdm(total=round(plan.minutes * 60), unit="s", initial=round(clock.seconds))
-    saved = time.monotonic()
+    run = Run(path, plan.minutes, plan.save_seconds, spent)
 
-    def save() -> None:
+    def state_now() -> dict[str, Any]:
         weights = model.state_dict() | {f"decoder.{k}": v for k, v in averaged.items()}
-        kept = {
+        return {
             "kind": "tokenizer",
             "config": config.as_dict(),
             "model": weights,
             "critic": critic.state_dict(),
             "maker": maker.state_dict(),
             "judge": judge.state_dict(),
-            "decoder_seconds": clock.seconds,
+            "decoder_seconds": run.clock.seconds,
             "decoder_step": step,
         }
-        save_checkpoint(path, kept)
 
-    while clock.progress < 1.0:
+    while run.clock.progress < 1.0:
         image = to_tensor(next(batches)[0])
         for group in maker.param_groups:
-            group["lr"] = learning_rate(plan.rate, clock.progress, step)
+            group["lr"] = learning_rate(plan.rate, run.clock.progress, step)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 codes = model.codebook.lookup(model.encode(image))
@@ -132,7 +128,7 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
             output = model.decoder(codes).float()
         loss = grain_loss(image, smooth, output, plan.texture)
         # Switched on late: what an ignorant critic says would only do harm.
-        if plan.adversarial and clock.progress > plan.critic_from:
+        if plan.adversarial and run.clock.progress > plan.critic_from:
             critic.requires_grad_(False)
             loss = loss + plan.adversarial * critic_loss(model, critic, loss, output)
             critic.requires_grad_(True)
@@ -144,7 +140,7 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
             for name, value in model.decoder.state_dict().items():
                 averaged[name].lerp_(value, 0.01)
         verdict = output.new_zeros(())
-        if plan.adversarial and clock.progress > 0.8 * plan.critic_from:
+        if plan.adversarial and run.clock.progress > 0.8 * plan.critic_from:
             real, fake = random_shift(image, output.detach())
             with torch.autocast("cpu", torch.bfloat16):
                 scores, _ = critic(torch.cat([real, fake]))
@@ -154,21 +150,15 @@ def train_decoder(data: Path, tokenizer: Path, out: Path, plan: DecoderPlan) -> 
             judge.zero_grad(set_to_none=True)
         step += 1
         if step % 20 == 0:
-            mse = (image - output.detach().clamp(0, 1)).square().mean((1, 2, 3))
-            psnr = float((-10.0 * mse.clamp_min(1e-8).log10()).mean())
-            bar.n = min(round(clock.seconds), bar.total)
-            bar.set_postfix(
+            run.show(
                 step=step,
                 loss=f"{float(loss.detach()):.3f}",
                 critic=f"{float(verdict.detach()):.2f}",
-                psnr=f"{psnr:.2f}",
+                psnr=f"{decibels(image, output):.2f}",
             )
-        if time.monotonic() - saved > plan.save_seconds:
-            save()
+        if run.due:
             save_grid(
                 out / "reconstructions.png", [image[:8], smooth[:8].detach(), output[:8].detach()]
             )
-            saved = time.monotonic()
-    save()
-    bar.close()
-    return path
+            run.save(state_now())
+    return run.end(state_now())

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from maskgit_export.data import Pixels, crops, load_folder
 from maskgit_export.losses import reconstruction_loss
 from maskgit_export.run import (
-    Clock,
+    Run,
     channels_last,
+    decibels,
     learning_rate,
     load_checkpoint,
-    save_checkpoint,
     save_grid,
 )
 from maskgit_export.tokenizer import Tokenizer, TokenizerConfig
@@ -97,26 +96,23 @@ def train_tokenizer(data: Path, out: Path, config: TokenizerConfig, plan: Tokeni
     folder = load_folder(data, min_side=plan.crop)
     rng = np.random.default_rng((plan.seed, step))
     batches = crops(folder, plan.batch, plan.crop, plan.crop, rng)
-    clock = Clock(plan.minutes, spent)
-    saved = time.monotonic()
-    bar = tqdm(total=round(plan.minutes * 60), unit="s", initial=round(clock.seconds))
+    run = Run(path, plan.minutes, plan.save_seconds, spent)
 
-    def save() -> None:
-        state = {
+    def state_now() -> dict[str, Any]:
+        return {
             "kind": "tokenizer",
             "config": config.as_dict(),
             "model": model.state_dict(),
             "optimiser": optimiser.state_dict(),
-            "seconds": clock.seconds,
+            "seconds": run.clock.seconds,
             "step": step,
         }
-        save_checkpoint(path, state)
 
-    while clock.progress < 1.0:
+    while run.clock.progress < 1.0:
         image = to_tensor(next(batches)[0])
         quantise = step >= plan.warm_steps
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(plan.rate, clock.progress, step)
+            group["lr"] = learning_rate(plan.rate, run.clock.progress, step)
         with torch.autocast("cpu", torch.bfloat16):
             output, latents, ids, commitment = forward(model, image, quantise=quantise)
         loss = reconstruction_loss(image, output, gradient=plan.gradient, texture=plan.texture)
@@ -126,7 +122,7 @@ def train_tokenizer(data: Path, out: Path, config: TokenizerConfig, plan: Tokeni
         optimiser.zero_grad(set_to_none=True)
         step += 1
         if quantise:
-            late = clock.progress > 0.85
+            late = run.clock.progress > 0.85
             model.codebook.update(
                 latents.detach(), ids, decay=0.99, restart_below=0.0 if late else 0.1
             )
@@ -134,21 +130,15 @@ def train_tokenizer(data: Path, out: Path, config: TokenizerConfig, plan: Tokeni
             start_codebook(model, latents.detach())
         if step % 20 == 0:
             with torch.no_grad():
-                mse = (image - output.detach().clamp(0, 1)).square().mean((1, 2, 3))
-                psnr = float((-10.0 * mse.clamp_min(1e-8).log10()).mean())
                 hits = model.codebook.counts / model.codebook.counts.sum()
                 used = float((-(hits * hits.clamp_min(1e-9).log()).sum()).exp())
-            bar.n = min(round(clock.seconds), bar.total)
-            bar.set_postfix(
+            run.show(
                 step=step,
                 loss=f"{float(loss.detach()):.4f}",
-                psnr=f"{psnr:.2f}",
+                psnr=f"{decibels(image, output):.2f}",
                 perplexity=f"{used:.0f}",
             )
-        if time.monotonic() - saved > plan.save_seconds:
-            save()
+        if run.due:
             save_grid(out / "reconstructions.png", [image[:8], output[:8].detach()])
-            saved = time.monotonic()
-    save()
-    bar.close()
-    return path
+            run.save(state_now())
+    return run.end(state_now())

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from maskgit_export.data import PictureFolder, crops, load_folder
 from maskgit_export.masking import random_masks
 from maskgit_export.parallel import average_gradients, join_team, share_clock
 from maskgit_export.run import (
-    Clock,
+    Run,
     channels_last,
     learning_rate,
     load_checkpoint,
-    save_checkpoint,
     save_grid,
 )
 from maskgit_export.tokenizer import STRIDE, Tokenizer, TokenizerConfig
@@ -202,28 +200,21 @@ def train_transformer(
     }
     held_out = load_folder(validation, scales=(1.0,)) if validation else folder
     check_tokens, _ = validation_windows(tokenizer, held_out, 128)
-    clock = Clock(plan.minutes, spent)
-    bar = tqdm(
-        total=round(plan.minutes * 60),
-        unit="s",
-        initial=round(clock.seconds),
-        disable=not team.leads,
-    )
-    saved, recent = time.monotonic(), 0.0
+    run = Run(path, plan.minutes, plan.save_seconds, spent, team.leads)
+    recent = 0.0
 
-    def save() -> None:
-        state = {
+    def state_now() -> dict[str, Any]:
+        return {
             "kind": "transformer",
             "config": config.as_dict(),
             "categories": list(categories),
             "model": model.state_dict(),
             "optimisers": [tool.state_dict() for tool in tools],
-            "seconds": clock.seconds,
+            "seconds": run.clock.seconds,
             "step": step,
         }
-        save_checkpoint(path, state)
 
-    seconds = clock.seconds
+    seconds = run.clock.seconds
     while (progress := min(1.0, seconds / (60.0 * plan.minutes))) < 1.0:
         height, width = GRIDS[shapes.integers(len(GRIDS))]
         pixels, categories_drawn = next(streams[height, width])
@@ -248,22 +239,17 @@ def train_transformer(
         step += 1
         recent = float(loss.detach()) if step == 1 else 0.98 * recent + 0.02 * float(loss.detach())
         if step % 10 == 0:
-            bar.n = min(round(clock.seconds), bar.total)
-            bar.set_postfix(step=step, loss=f"{recent:.3f}")
-        seconds = share_clock(team, clock.seconds)
-        if team.leads and time.monotonic() - saved > plan.save_seconds:
-            save()
+            run.show(step=step, loss=f"{recent:.3f}")
+        seconds = share_clock(team, run.clock.seconds)
+        if run.due:
+            run.save(state_now())
             nats = validation_loss(model, check_tokens)
-            bar.write(
-                f"step {step} after {clock.seconds / 60:.1f} min: {nats:.3f} nats on held-out"
+            run.say(
+                f"step {step} after {run.clock.seconds / 60:.1f} min: {nats:.3f} nats on held-out"
             )
             original = tokenizer.decode(check_tokens[:8])
             save_grid(
                 out / "fills.png",
                 [original, sample_fill(model, tokenizer, check_tokens[:8])],
             )
-            saved = time.monotonic()
-    if team.leads:
-        save()
-    bar.close()
-    return path
+    return run.end(state_now())

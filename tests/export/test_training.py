@@ -22,7 +22,7 @@ from maskgit_export.data import load_folder
 from maskgit_export.from_bundle import tokenizer_state, transformer_state
 from maskgit_export.losses import reconstruction_loss, texture_loss
 from maskgit_export.masking import random_masks
-from maskgit_export.run import load_checkpoint, save_checkpoint
+from maskgit_export.run import Run, load_checkpoint, save_checkpoint
 from maskgit_export.tokenizer import Tokenizer, TokenizerConfig
 from maskgit_export.transformer import MaskedTransformer, TransformerConfig
 
@@ -89,6 +89,17 @@ def test_a_checkpoint_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(path, {"step": 2, "bad": Unwritable()})
     assert load_checkpoint(path)["step"] == 1
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_run_counts_time_over_restarts_and_saves_when_due(tmp_path: Path, leads: bool) -> None:
+    run = Run(tmp_path / "net.pt", minutes=1, every=0.0, spent=30.0, leads=leads)
+    assert run.clock.progress == pytest.approx(0.5, abs=0.1)
+    run.show(step=1, loss="2.0")
+    time.sleep(0.01)
+    assert run.due == leads, "one process of a team saves"
+    assert run.end({"seconds": run.clock.seconds}) == tmp_path / "net.pt"
+    assert (tmp_path / "net.pt").exists() == leads
 
 
 def test_tokens_outside_a_change_stay_when_the_change_is_far_away() -> None:
