@@ -11,6 +11,16 @@ from typing import Any
 import click
 
 from maskgit_daemon.errors import MaskgitError
+from maskgit_export.commands.evaluate_options import (
+    DATA,
+    FILE,
+    FOLDER,
+    JSON,
+    OUT,
+    PHOTOS,
+    PRECISION,
+    report_options,
+)
 
 ELSEWHERE = {
     "fills": ("maskgit_export.commands.evaluate_fills:fills", "Judge fills against the peers."),
@@ -47,16 +57,6 @@ class EvaluateGroup(click.Group):
 @click.group(cls=EvaluateGroup)
 def evaluate() -> None:
     """Judge models with numbers and plots."""
-
-
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-DATA = click.option("--data", type=FOLDER, required=True, help="Pictures never trained on.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-OUT = click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Write JSON and plots here."
-)
 
 
 def report(
@@ -99,13 +99,11 @@ def _shown(value: object) -> str:
 @evaluate.command()
 @click.option("--tokenizer", type=FILE, help="A checkpoint that training has written.")
 @click.option("--bundle", type=FOLDER, help="A model bundle.")
-@click.option("--precision", default="auto", show_default=True, help="Of the bundle's graphs.")
+@PRECISION
 @click.option("--crops", type=click.IntRange(2), default=256, show_default=True)
 @click.option("--side", type=click.IntRange(64), default=128, show_default=True)
 @DATA
-@SEED
-@OUT
-@JSON
+@report_options
 def tokenizer(
     tokenizer: Path | None,
     bundle: Path | None,
@@ -151,7 +149,7 @@ def pictures_or_sentence(read: Any, *arguments: Any, **options: Any) -> Any:
 
 
 @evaluate.command("data")
-@click.option("--photos", type=FOLDER, required=True, help="The pictures trained on.")
+@PHOTOS
 @DATA
 @OUT
 @JSON

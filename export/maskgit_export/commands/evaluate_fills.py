@@ -9,18 +9,17 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from maskgit_daemon.bundle import load_bundle
 from maskgit_daemon.errors import MaskgitError
-from maskgit_daemon.runtime import Model, load_model
-from maskgit_export.commands.evaluate import (
+from maskgit_daemon.runtime import Model
+from maskgit_export.commands.evaluate import pictures_or_sentence, report, write_json
+from maskgit_export.commands.evaluate_options import (
     DATA,
     FOLDER,
-    JSON,
-    OUT,
-    SEED,
-    pictures_or_sentence,
-    report,
-    write_json,
+    HOLES,
+    fill_options,
+    hole_options,
+    model_options,
+    report_options,
 )
 from maskgit_export.data import load_folder
 from maskgit_export.evaluate import fills as f
@@ -32,27 +31,6 @@ from maskgit_export.evaluate.pictures import native_windows
 from maskgit_export.evaluate.realism import UNITS
 from maskgit_export.evaluate.sheet import Row, contact_sheet, outlined, save_picture
 from maskgit_export.evaluate.tables import fills_as_text
-
-BUNDLE = click.option("--bundle", type=FOLDER, required=True, help="A model bundle.")
-PRECISION = click.option("--precision", default="auto", show_default=True)
-THREADS = click.option("--threads", type=click.IntRange(1), help="Of the model; default: all.")
-SIDE_OPTION = click.option("--side", type=click.IntRange(64), default=256, show_default=True)
-SHARE = click.option(
-    "--share",
-    type=(click.FloatRange(0.01, 0.9), click.FloatRange(0.01, 0.9)),
-    default=(0.1, 0.3),
-    show_default=True,
-    help="Smallest and largest part of the window that is hole (not for centre and right).",
-)
-STEPS = click.option("--steps", type=click.IntRange(1, 256), default=8, show_default=True)
-TEMPERATURE = click.option("--temperature", type=float, default=1.0, show_default=True)
-CHOICE = click.option("--choice-temperature", type=float, default=4.5, show_default=True)
-PHOTOS = click.option("--photos", type=FOLDER, help="The pictures the model was trained on.")
-
-
-def open_model(bundle: Path, precision: str, threads: int | None) -> Model:
-    """The bundle's model on the CPU."""
-    return load_model(load_bundle(bundle), precision=precision, threads=threads)
 
 
 def chosen_peers(names: str) -> tuple[str, ...]:
@@ -74,10 +52,10 @@ def chosen_peers(names: str) -> tuple[str, ...]:
 
 
 @click.command()
-@BUNDLE
+@model_options
 @DATA
-@PHOTOS
-@click.option("--holes", type=click.IntRange(1), default=50, show_default=True, help="Of a kind.")
+@click.option("--photos", type=FOLDER, help="The pictures the model was trained on.")
+@HOLES
 @click.option("--kinds", default=",".join(KINDS), show_default=True, help="Kinds of holes.")
 @click.option("--peers", default="all", show_default=True, help="Names, all or none.")
 @click.option(
@@ -87,18 +65,11 @@ def chosen_peers(names: str) -> tuple[str, ...]:
     show_default=True,
     help="Holes of a kind on which diversity is measured.",
 )
-@SIDE_OPTION
-@SHARE
-@STEPS
-@TEMPERATURE
-@CHOICE
-@PRECISION
-@THREADS
-@SEED
-@OUT
-@JSON
+@hole_options
+@fill_options
+@report_options
 def fills(
-    bundle: Path,
+    model: Model,
     data: Path,
     photos: Path | None,
     holes: int,
@@ -107,11 +78,7 @@ def fills(
     variants_of: int,
     side: int,
     share: tuple[float, float],
-    steps: int,
-    temperature: float,
-    choice_temperature: float,
-    precision: str,
-    threads: int | None,
+    settings: f.Settings,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -126,17 +93,13 @@ def fills(
                 f"There is no kind of hole {kind!r}; choose from {', '.join(KINDS)}."
             )
     rivals = chosen_peers(peers)
-    model = open_model(bundle, precision, threads)
-    settings = f.Settings(
-        steps=steps, temperature=temperature, choice_temperature=choice_temperature
-    )
     values: dict[str, Any] = {
         "bundle": model.bundle.name,
         "digest": model.bundle.digest,
         "precision": model.precision,
         "side": side,
         "share": list(share),
-        "steps": steps,
+        "steps": settings.steps,
         "seed": seed,
         "units": dict(UNITS),
         "kinds": {},
@@ -222,21 +185,16 @@ def memory(
 
 
 @click.command()
-@BUNDLE
+@model_options
 @DATA
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @click.option("--count", type=click.IntRange(1), default=40, show_default=True)
 @click.option("--peer", default="gmic-matchpatch", show_default=True)
 @click.option("--kind", type=click.Choice(list(KINDS)), default="free-form", show_default=True)
-@SIDE_OPTION
-@SHARE
-@STEPS
-@TEMPERATURE
-@CHOICE
-@PRECISION
-@THREADS
+@hole_options
+@fill_options
 def sheet(
-    bundle: Path,
+    model: Model,
     data: Path,
     output: Path,
     count: int,
@@ -244,18 +202,10 @@ def sheet(
     kind: str,
     side: int,
     share: tuple[float, float],
-    steps: int,
-    temperature: float,
-    choice_temperature: float,
-    precision: str,
-    threads: int | None,
+    settings: f.Settings,
 ) -> None:
     """Draw a contact sheet of fills for seeds 0, 1, 2 … in order, nothing picked."""
     (rival,) = chosen_peers(peer)[:1]
-    model = open_model(bundle, precision, threads)
-    settings = f.Settings(
-        steps=steps, temperature=temperature, choice_temperature=choice_temperature
-    )
     rows = []
     for seed in tqdm(range(count), desc="fills"):
         (task,) = pictures_or_sentence(f.make_tasks, data, kind, 1, side, share, seed)

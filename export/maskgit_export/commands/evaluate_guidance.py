@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,19 +11,25 @@ import click
 
 from maskgit_daemon.bundle import STARTER, load_bundle
 from maskgit_daemon.errors import MaskgitError
+from maskgit_export.commands.evaluate import write_json, write_text
+from maskgit_export.commands.evaluate_options import (
+    DATA,
+    FOLDER,
+    NEW_FOLDER,
+    PRECISION,
+    SEED,
+    STEPS,
+    THREADS,
+)
 
 if TYPE_CHECKING:
     from maskgit_export.evaluate.guidance import Edit, Outcome
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
-DATA = click.option("--data", type=FOLDER, required=True, help="Folder of pictures.")
 OUT = click.option("--out", type=NEW_FOLDER, required=True, help="Folder for what is made.")
 COUNT = click.option("--edits", type=click.IntRange(1), default=60, show_default=True)
 SIDE = click.option(
     "--side", type=click.IntRange(64, 1024), default=128, show_default=True, help="Window, pixels."
 )
-SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 
 SHEET_ROWS = 12
 FLAT = ("inversion", "counterfactual")
@@ -55,20 +60,20 @@ def strokes(data: Path, out: Path, edits: int, side: int, seed: int) -> None:
         for part, pixels in parts.items():
             Image.fromarray(pixels).save(out / f"{i:03d}-{part}.png")
         facts.append({"picture": edit.name, "kind": edit.strokes.kind})
-    _write(out / "strokes.json", json.dumps({"seed": seed, "side": side, "edits": facts}, indent=1))
+    write_json({"seed": seed, "side": side, "edits": facts}, out / "strokes.json")
     click.echo(out)
 
 
 @click.command()
 @click.option("--bundle", type=FOLDER, default=STARTER, show_default="the starter")
-@click.option("--precision", default="auto", show_default=True, help="Of the bundle's graphs.")
+@PRECISION
 @DATA
 @OUT
 @COUNT
 @SIDE
 @SEED
-@click.option("--steps", type=click.IntRange(1, 256), default=8, show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="For the model; all cores if not given.")
+@STEPS
+@THREADS
 @click.option("--brief", is_flag=True, help="The default's strengths alone.")
 def guidance(
     bundle: Path,
@@ -133,8 +138,8 @@ def write_report(
         ),
         "settings": rows,
     }
-    _write(out / "guidance.json", json.dumps(report, indent=1))
-    _write(out / "guidance.md", guidance_report.markdown(rows))
+    write_json(report, out / "guidance.json")
+    write_text(guidance_report.markdown(rows) + "\n", out / "guidance.md")
     guidance_plots.plot_tradeoff(rows, out / "tradeoff.png")
     found = {
         (o.edit, o.setting.strength): o.picture for o in outcomes if o.setting.method == "default"
@@ -148,9 +153,3 @@ def write_report(
         out / "contact.png",
     )
     return report
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)

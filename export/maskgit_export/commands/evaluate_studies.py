@@ -11,21 +11,24 @@ import click
 from tqdm import tqdm
 
 from maskgit_daemon.errors import MaskgitError
-from maskgit_export.commands.evaluate import (
-    DATA,
-    FOLDER,
-    JSON,
-    OUT,
-    SEED,
-    pictures_or_sentence,
-    report,
-    write_text,
-)
+from maskgit_daemon.runtime import Model
 from maskgit_export.commands.evaluate import data_command as judge_data
+from maskgit_export.commands.evaluate import pictures_or_sentence, report, write_text
 from maskgit_export.commands.evaluate import tokenizer as judge_tokenizer
-from maskgit_export.commands.evaluate_fills import BUNDLE, PRECISION, THREADS, open_model
 from maskgit_export.commands.evaluate_fills import fills as judge_fills
 from maskgit_export.commands.evaluate_fills import sheet as draw_sheet
+from maskgit_export.commands.evaluate_options import (
+    BUNDLE,
+    DATA,
+    HOLES,
+    NEW_FOLDER,
+    PHOTOS,
+    PICTURES,
+    PRECISION,
+    SEED,
+    model_options,
+    report_options,
+)
 from maskgit_export.evaluate import studies as s
 from maskgit_export.evaluate.fills import Settings, make_tasks
 from maskgit_export.evaluate.pictures import native_windows
@@ -59,9 +62,9 @@ def by_measure(
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(STUDIES))
-@BUNDLE
+@model_options
 @DATA
-@click.option("--pictures", type=click.IntRange(1), default=16, show_default=True)
+@PICTURES
 @click.option("--side", type=click.IntRange(64), default=128, show_default=True)
 @click.option("--steps", default="1,2,4,8,12,16,32", show_default=True)
 @click.option("--schedules", default=",".join(s.SCHEDULES), show_default=True)
@@ -69,14 +72,10 @@ def by_measure(
 @click.option("--choices", default="1,2,4.5,9", show_default=True, help="Of the ranking.")
 @click.option("--ratios", default="0.5,0.6,0.7,0.8,0.9,0.95,0.99", show_default=True)
 @click.option("--grids", default="16,32", show_default=True, help="Sides of grids to time, tokens.")
-@PRECISION
-@THREADS
-@SEED
-@OUT
-@JSON
+@report_options
 def studies(
     names: tuple[str, ...],
-    bundle: Path,
+    model: Model,
     data: Path,
     pictures: int,
     side: int,
@@ -86,8 +85,6 @@ def studies(
     choices: str,
     ratios: str,
     grids: str,
-    precision: str,
-    threads: int | None,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -96,7 +93,6 @@ def studies(
 
     NAMES: which of them; all if none is given.
     """
-    model = open_model(bundle, precision, threads)
     values: dict[str, Any] = {"bundle": model.bundle.name, "precision": model.precision}
     wanted = names or STUDIES
     counts = [int(n) for n in numbers(steps)]
@@ -156,26 +152,20 @@ def studies(
 
 
 @click.command()
-@BUNDLE
+@model_options
 @DATA
-@click.option("--photos", type=FOLDER, required=True, help="The pictures trained on.")
+@PHOTOS
 @click.option("--minutes", type=float, default=3.0, show_default=True, help="To train the judge.")
 @click.option("--windows", "count", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--guidance-scale", type=float, help="Of classifier-free guidance.")
-@PRECISION
-@THREADS
-@SEED
-@OUT
-@JSON
+@report_options
 def classes(
-    bundle: Path,
+    model: Model,
     data: Path,
     photos: Path,
     minutes: float,
     count: int,
     guidance_scale: float | None,
-    precision: str,
-    threads: int | None,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -185,7 +175,6 @@ def classes(
     from maskgit_export.evaluate.classes import judge_classes
     from maskgit_export.evaluate.classifier import train_judge
 
-    model = open_model(bundle, precision, threads)
     if model.bundle.condition.kind != "class":
         raise MaskgitError(f"The bundle {model.bundle.name} takes no classes; give one that does.")
     folder = pictures_or_sentence(load_folder, photos, scales=(1.0, 0.5))
@@ -208,10 +197,10 @@ def classes(
 @click.command("all")
 @BUNDLE
 @DATA
-@click.option("--photos", type=FOLDER, required=True, help="The pictures trained on.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
-@click.option("--holes", type=click.IntRange(1), default=50, show_default=True, help="Of a kind.")
-@click.option("--pictures", type=click.IntRange(1), default=16, show_default=True)
+@PHOTOS
+@click.option("--out", type=NEW_FOLDER, required=True)
+@HOLES
+@PICTURES
 @PRECISION
 @SEED
 @click.pass_context
