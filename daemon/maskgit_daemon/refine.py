@@ -28,7 +28,14 @@ from maskgit_daemon.rank import Score, confidence, score
 from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.runtime import Conditioning, Model
 from maskgit_daemon.settle import settle
-from maskgit_daemon.tiles import Tile, coarse_window, cut_tile, enlarged, tile_areas
+from maskgit_daemon.tiles import (
+    Tile,
+    coarse_window,
+    cut_tile,
+    enlarged,
+    keep_painted,
+    tile_areas,
+)
 
 Floats = NDArray[np.float32]
 Tokens = NDArray[np.int64]
@@ -78,7 +85,9 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
         score = _score(model, rows[0].label, frame, picture, end)
         colour = _selected(request, frame, scale, picture)
         if areas:
-            window = coarse_window(request, frame, scale, picture, _kept(request))
+            kept = _kept(request)
+            picture = keep_painted(picture, frame, _held(model, frame, end.tokens), kept)
+            window = coarse_window(request, frame, scale, picture, kept)
             for number in range(len(areas)):
                 tile = cut_tile(request.selection, areas, number, model.bundle)
                 progress = ((1 + number) * passes, total)
@@ -230,6 +239,11 @@ def _kept(request: RefineRequest) -> float:
     return 0.0 if request.guidance == "none" else 1.0 - request.strength
 
 
+def _held(model: Model, frame: Frame, tokens: Tokens) -> NDArray[np.bool_]:
+    """Which ``tokens`` (h,w) are those of what is painted."""
+    return tokens == model.encode(_to_model(frame.colour))[0]
+
+
 def _tile_pass(
     model: Model,
     request: RefineRequest,
@@ -269,6 +283,8 @@ def _tile_pass(
     # Its neighbours are made pixels too: it must meet them in full, whatever the strength.
     picture = match_border(_pixels(model, ends[0].tokens), frame)
     picture = toward_strokes(picture, frame, _kept(request) ** 2, model.bundle.stride)
+    held = _held(model, frame, ends[0].tokens)
+    picture = keep_painted(picture, frame, held, _kept(request))
     chosen = crop(tile.selection, place) > 0
     crop(view, place)[chosen, :3] = crop(picture, frame.bounds)[chosen]
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from maskgit_daemon.bundle import Bundle
 from maskgit_daemon.frame import Frame, selection_bounds, shrunk_size, to_float
-from maskgit_daemon.paste import crop
+from maskgit_daemon.paste import box_sum, crop
 from maskgit_daemon.patch import MIN_MARGIN, Rect, plan_window
 from maskgit_daemon.request import Mask, RefineRequest
 
@@ -104,6 +104,20 @@ def coarse_window(
     inside[chosen, :3] = made[chosen]
     inside[chosen, 3] = 1.0
     return window
+
+
+def keep_painted(picture: Floats, frame: Frame, held: NDArray[np.bool_], share: float) -> Floats:
+    """Give ``picture`` (H,W,3) a ``share`` (0 … 1) of the painted pixels where a token was kept.
+
+    ``held`` (h,w): tokens that are still those of the strokes.  A token stands for its pixels but
+    roughly; where it is the same, the pixels themselves are better.  It fades over half a token.
+    """
+    stride = picture.shape[0] // held.shape[0]
+    whole = np.kron(held, np.ones((stride, stride), np.float32))
+    half = max(1, stride // 4)
+    soft = box_sum(whole, half) / box_sum(np.ones_like(whole), half)
+    weight = np.float32(share) * soft * (frame.selected > 0)
+    return picture + weight[..., None] * (frame.colour - picture)
 
 
 def _within(area: Rect, window: Rect) -> Rect:

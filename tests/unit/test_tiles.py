@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from maskgit_daemon.frame import lay_frame
 from maskgit_daemon.patch import Rect
 from maskgit_daemon.request import RefineRequest
-from maskgit_daemon.tiles import coarse_window, cut_tile, tile_areas
+from maskgit_daemon.tiles import coarse_window, cut_tile, keep_painted, tile_areas
 
 GEOMETRY: Any = SimpleNamespace(stride=8, grid_min=(8, 8), grid_max=(32, 32))
 
@@ -84,3 +84,24 @@ def test_tiles_make_every_selected_pixel_once_and_see_only_what_is_made(
         made[here] += tile.selection > 0
         assert np.array_equal(tile.later, (mask[here] > 0) & (made[here] == 0))
     assert np.array_equal(made, mask > 0)
+
+
+def test_painted_pixels_come_back_where_their_token_was_kept_and_selected() -> None:
+    pixels = np.random.default_rng(0).random((96, 96, 4), np.float32)
+    pixels[..., 3] = 1
+    request = RefineRequest(pixels, selected(96, 96, Rect(16, 16, 64, 64)))
+    frame, _ = lay_frame(pixels, request.selection, GEOMETRY)
+    held = np.zeros(frame.footprint.shape, bool)
+    held[:, : held.shape[1] // 2] = True
+    made = np.zeros_like(frame.colour)
+    middle = held.shape[1] // 2 * 8
+    kept = keep_painted(made, frame, held, 0.5)
+    chosen = frame.selected > 0
+    np.testing.assert_allclose(
+        kept[:, : middle - 4][chosen[:, : middle - 4]],
+        0.5 * frame.colour[:, : middle - 4][chosen[:, : middle - 4]],
+        atol=1e-6,
+    )
+    assert not kept[~chosen].any()
+    assert not kept[:, middle + 4 :].any()
+    np.testing.assert_array_equal(keep_painted(made, frame, held, 0.0), made)
