@@ -10,7 +10,7 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
-from maskgit_refine.client import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
+from maskgit_refine.channel import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
 from maskgit_refine.wire import MAX_BUFFER
 
 LOG = logging.getLogger(__name__)

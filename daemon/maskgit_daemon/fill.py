@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+RELAXATIONS = 8
+"""Steps of Jacobi that make a membrane exact where it meets what is known."""
+
 
 def extend(values: Floats, weight: Floats) -> Floats:
     """Fill where ``weight`` (H,W) is 0 from where it is positive; values (H,W,C), all float32.
@@ -37,6 +40,19 @@ def extend(values: Floats, weight: Floats) -> Floats:
     out: Floats = (values * weight[..., None] + pushed * (1.0 - weight[..., None])).astype(
         np.float32
     )
+    return out
+
+
+def membrane(values: Floats, known: Floats) -> Floats:
+    """``values`` (H,W,C) where ``known`` (H,W) is 1; elsewhere nearly harmonic between them."""
+    held = known[..., None] > 0
+    values = np.where(held, values, np.float32(0))
+    out = extend(values, known)
+    # Pull-push is a pixel too vague at the border itself, where the eye is keenest.
+    for _ in range(RELAXATIONS):
+        wide = np.pad(out, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        around = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+        out = np.where(held, values, np.float32(0.25) * around)
     return out
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from maskgit_daemon.fill import extend
+from maskgit_daemon.fill import extend, membrane
 from maskgit_daemon.frame import Frame
 from maskgit_daemon.patch import Rect
 
@@ -23,23 +23,20 @@ BORDER = 16
 def match_border(generated: Floats, frame: Frame, strength: float = 1.0) -> Floats:
     """Shift ``generated`` (H,W,3) so that it meets the known pixels round the selection.
 
-    What the tokenizer got wrong on the known pixels is averaged over 3×3 and extended smoothly into
-    the selection (the membrane of Poisson image editing, Pérez et al. 2003, section 2, solved by
-    pull-push): colour and brightness meet at the border, texture inside stays as generated.
-    Below ``strength`` 1 the strokes have a say: where the selection's own tokens reach over known
-    pixels, their colour bleeds there on purpose, and taking that for an error would wash the
-    strokes out.  A share 1 − √strength of the correction is measured outside those tokens.
-    Returns float32 clipped to [0,1].
+    What is wrong with it on the known pixels is extended smoothly into the selection (the membrane
+    of Poisson image editing, Pérez et al. 2003, section 2): colour and brightness meet at the
+    border pixel by pixel, texture inside stays as generated.  Below ``strength`` 1 the strokes have
+    a say: where the selection's own tokens reach over known pixels, their colour bleeds there on
+    purpose, and taking that for an error would wash the strokes out.  A share 1 − √strength of the
+    correction is measured outside those tokens.  Returns float32 clipped to [0,1].
     """
     left, top, width, height = frame.bounds
     tall, wide = frame.known.shape
     rows = slice(max(0, top - BORDER), min(tall, top + height + BORDER))
     columns = slice(max(0, left - BORDER), min(wide, left + width + BORDER))
     known = frame.known[rows, columns]
-    error = (frame.colour[rows, columns] - generated[rows, columns]) * known[..., None]
-    weight = _box3(known)
-    error = (_box3(error) / np.maximum(weight, 1e-6)[..., None]).astype(np.float32)
-    shift = extend(error, known)
+    error = frame.colour[rows, columns] - generated[rows, columns]
+    shift = membrane(error, known)
     if strength < 1.0:
         cell = (tall // frame.footprint.shape[0], wide // frame.footprint.shape[1])
         reached = np.kron(frame.footprint, np.ones(cell, np.bool_))[rows, columns]
@@ -85,18 +82,6 @@ def box_sum(array: Floats, half: int) -> Floats:
         length = array.shape[axis]
         upper = np.take(total, range(2 * half + 1, 2 * half + 1 + length), axis)
         array = upper - np.take(total, range(length), axis)
-    return array
-
-
-def _box3(array: Floats) -> Floats:
-    """Sum over 3×3 pixels, edges repeated."""
-    for axis in (0, 1):
-        pad = [(0, 0)] * array.ndim
-        pad[axis] = (1, 1)
-        wide = np.pad(array, pad, mode="edge")
-        length = array.shape[axis]
-        parts = [np.take(wide, range(k, k + length), axis) for k in range(3)]
-        array = parts[0] + parts[1] + parts[2]
     return array
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from maskgit_daemon.conditions import condition_rows, mix
 from maskgit_daemon.cutout import cut_patch, untouched_patch
 from maskgit_daemon.decode import Ask, DecodeJob, State, run
+from maskgit_daemon.detail import add_detail
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.events import Patch, Step
 from maskgit_daemon.extend import cut, window_seed
@@ -241,7 +242,8 @@ def _kept(request: RefineRequest) -> float:
 
 def _held(model: Model, frame: Frame, tokens: Tokens) -> NDArray[np.bool_]:
     """Which ``tokens`` (h,w) are those of what is painted."""
-    return tokens == model.encode(_to_model(frame.colour))[0]
+    same: NDArray[np.bool_] = tokens == model.encode(_to_model(frame.colour))[0]
+    return same
 
 
 def _tile_pass(
@@ -281,7 +283,9 @@ def _tile_pass(
 
     ends = yield from _decode_pass(model, guided, frame, rows, progress, show, (variant,))
     # Its neighbours are made pixels too: it must meet them in full, whatever the strength.
-    picture = match_border(_pixels(model, ends[0].tokens), frame)
+    generated = _pixels(model, ends[0].tokens)
+    picture = match_border(generated, frame)
+    picture = add_detail(picture, generated, frame, 2.0 * guided.strength)
     picture = toward_strokes(picture, frame, _kept(request) ** 2, model.bundle.stride)
     held = _held(model, frame, ends[0].tokens)
     picture = keep_painted(picture, frame, held, _kept(request))
@@ -291,8 +295,11 @@ def _tile_pass(
 
 def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens) -> Floats:
     """What ``tokens`` show, (H,W,3), made to fit its border and, if wanted, the strokes."""
-    picture = match_border(_pixels(model, tokens), frame, request.strength)
+    generated = _pixels(model, tokens)
+    picture = match_border(generated, frame, request.strength)
     picture = settle(picture, frame, 2.0 * request.strength - 1.0)
+    # A light touch keeps the painted flatness too: detail comes in by half strength.
+    picture = add_detail(picture, generated, frame, 2.0 * request.strength)
     amount = find_method(request.guidance).repaint(request.strength)
     stride = model.bundle.stride
     return toward_strokes(picture, frame, amount, stride, round(request.strength * stride))

@@ -113,7 +113,7 @@ def keep_painted(picture: Floats, frame: Frame, held: NDArray[np.bool_], share: 
     roughly; where it is the same, the pixels themselves are better.  It fades over half a token.
     """
     stride = picture.shape[0] // held.shape[0]
-    whole = np.kron(held, np.ones((stride, stride), np.float32))
+    whole = held.astype(np.float32).repeat(stride, 0).repeat(stride, 1)
     half = max(1, stride // 4)
     soft = box_sum(whole, half) / box_sum(np.ones_like(whole), half)
     weight = np.float32(share) * soft * (frame.selected > 0)

@@ -1,4 +1,4 @@
-"""A client of the daemon: encrypted, never hanging, each failure a sentence.
+"""A client of the daemon: what it can be asked, each failure a sentence.
 
 A :class:`Client` belongs to the thread that uses it; only :meth:`Job.cancel` may be called from
 any other, so that a window stays free while a worker thread waits for the job's events.
@@ -6,18 +6,8 @@ any other, so that a window stays free while a worker thread waits for the job's
 
 from __future__ import annotations
 
-import contextlib
-import math
-import queue
-import socket
-import threading
-import time
-from collections import deque
 from pathlib import Path
-from typing import Any, Deque, Dict, Iterator, List, Mapping, Optional, Tuple
-
-import zmq
-from zmq.utils.monitor import recv_monitor_message
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from .answers import (
     Accepted,
@@ -30,10 +20,10 @@ from .answers import (
     Step,
     event,
     plan_of,
-    refusal,
 )
+from .channel import Channel, LostError
 from .connection import ClientError, Connection, NoDaemonError, read_connection
-from .wire import REPLIES, REQUESTS, Buffer, Message, WireError, decode, encode
+from .wire import Buffer
 
 __all__ = [
     "Accepted",
@@ -55,16 +45,7 @@ __all__ = [
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 LOAD_SECONDS = 300.0
-SILENCE_SECONDS = 15.0
-ONE_DAY_MS = 86_400_000
-HEARTBEAT_MS = 1000
-HEARTBEAT_TIMEOUT_MS = 10_000
-SILENT = "The daemon does not answer any more; stop it with maskgit daemon --stop and try again."
 FINAL = ("result", "cancelled", "error")
-
-
-class LostError(ClientError):
-    """The daemon ended, or went silent, before it had answered."""
 
 
 class Job:
@@ -74,26 +55,26 @@ class Job:
     does. Left early, it cancels the job.
     """
 
-    def __init__(self, client: Client, job: int) -> None:
+    def __init__(self, channel: Channel, job: int) -> None:
         self.id = job
-        self._client = client
+        self._channel = channel
 
     def cancel(self) -> None:
         """Ask the daemon to drop the job; returns at once and may be called from any thread."""
-        self._client._post("cancel", {"job": self.id})
+        self._channel.post("cancel", {"job": self.id})
 
     def __iter__(self) -> Iterator[Event]:
         ended = False
         try:
             while not ended:
-                message = self._client._wait(self.id, None)
+                message = self._channel.wait(self.id)
                 ended = message.type in FINAL
                 yield event(message)
         except LostError:
             ended = True
             raise
         finally:
-            self._client._forget(self.id)
+            self._channel.forget(self.id)
             if not ended:
                 self.cancel()
 
@@ -108,24 +89,9 @@ class Client:
         protocol.
         """
         self.connection = connection
-        self._ids = 0
-        self._inbox: Dict[int, Deque[Message]] = {}
-        self._lost = ""
-        self._heard = time.monotonic()
-        self._owner = threading.get_ident()
-        self._outgoing: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._context = zmq.Context()
+        self._channel = Channel(connection, timeout)
         try:
-            self._socket, self._monitor = _connect(self._context, connection, timeout)
-            self._poller = zmq.Poller()
-            for source in (self._socket, self._monitor, self._wake_out):
-                self._poller.register(source, zmq.POLLIN)
-            self._shake_hands(timeout)
-            self.daemon: Dict[str, Any] = dict(self._ask("hello", {}, timeout))
+            self.daemon: Dict[str, Any] = dict(self._channel.ask("hello", {}, timeout))
         except BaseException:
             self.close()
             raise
@@ -138,10 +104,7 @@ class Client:
 
     def close(self) -> None:
         """Let go of the daemon; jobs still running are cancelled there."""
-        self._context.destroy(linger=0)
-        with self._lock:
-            self._wake_in.close()
-            self._wake_out.close()
+        self._channel.close()
 
     def plan(
         self,
@@ -157,29 +120,29 @@ class Client:
             "canvas": list(canvas),
             "strength": strength,
         }
-        return plan_of(self._ask("plan", fields, LOAD_SECONDS)["plan"])
+        return plan_of(self._channel.ask("plan", fields, LOAD_SECONDS)["plan"])
 
     def models(self) -> List[Dict[str, Any]]:
         """The bundles that the daemon can serve."""
-        models: List[Dict[str, Any]] = self._ask("models", {}, LOAD_SECONDS)["models"]
+        models: List[Dict[str, Any]] = self._channel.ask("models", {}, LOAD_SECONDS)["models"]
         return models
 
     def load(self, bundle: str) -> Dict[str, Any]:
         """Bring a bundle into memory before it is needed."""
-        return dict(self._ask("load", {"bundle": bundle}, LOAD_SECONDS))
+        return dict(self._channel.ask("load", {"bundle": bundle}, LOAD_SECONDS))
 
     def unload(self, bundle: str) -> Dict[str, Any]:
         """Drop a bundle from memory."""
-        return dict(self._ask("unload", {"bundle": bundle}, LOAD_SECONDS))
+        return dict(self._channel.ask("unload", {"bundle": bundle}, LOAD_SECONDS))
 
     def status(self) -> Dict[str, Any]:
         """What the daemon is and does; answered at once, also during a job."""
-        status: Dict[str, Any] = self._ask("status", {}, ANSWER_SECONDS)["status"]
+        status: Dict[str, Any] = self._channel.ask("status", {}, ANSWER_SECONDS)["status"]
         return status
 
     def shutdown(self) -> None:
         """Ask the daemon to end; it has agreed when this returns."""
-        self._ask("shutdown", {}, ANSWER_SECONDS)
+        self._channel.ask("shutdown", {}, ANSWER_SECONDS)
 
     def refine(
         self,
@@ -200,182 +163,9 @@ class Client:
             Buffer("pixels", dtype, (height, width, 4), pixels),
             Buffer("selection", "uint8", (height, width), selection),
         )
-        message = self._message("refine", fields, buffers)
-        self._inbox[message.id] = deque()
-        self._send(message)
-        return Job(self, message.id)
-
-    def _message(
-        self, name: str, fields: Mapping[str, Any], buffers: Tuple[Buffer, ...] = ()
-    ) -> Message:
-        with self._lock:
-            self._ids += 1
-            return Message(name, self._ids, self.connection.session, fields, buffers)
-
-    def _ask(self, name: str, fields: Mapping[str, Any], timeout: float) -> Mapping[str, Any]:
-        message = self._message(name, fields)
-        self._inbox[message.id] = deque()
-        try:
-            self._send(message)
-            reply = self._wait(message.id, timeout)
-        finally:
-            self._forget(message.id)
-        if reply.type == "error":
-            raise refusal(reply)
-        return reply.fields
-
-    def _post(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Send without waiting for the answer, from any thread; a closed client ignores it."""
-        self._outgoing.put(self._message(name, fields))
-        if threading.get_ident() == self._owner:
-            self._flush()
-            return
-        with self._lock:
-            if self._wake_in.fileno() >= 0:
-                # Full means that enough wake-ups are on their way.
-                with contextlib.suppress(BlockingIOError):
-                    self._wake_in.send(b"!")
-
-    def _flush(self) -> None:
-        while not self._outgoing.empty() and not self._lost and not self._socket.closed:
-            self._send(self._outgoing.get())
-
-    def _send(self, message: Message) -> None:
-        self._look()
-        if self._lost:
-            raise LostError(self._lost)
-        try:
-            frames = encode(message, REQUESTS)
-        except (WireError, TypeError, ValueError) as error:
-            raise ClientError(str(error)) from None
-        try:
-            self._socket.send_multipart(frames, zmq.DONTWAIT, copy=False)
-        except zmq.Again:
-            raise LostError(SILENT) from None
-
-    def _forget(self, message_id: int) -> None:
-        self._inbox.pop(message_id, None)
-
-    def _wait(self, message_id: int, timeout: Optional[float]) -> Message:
-        """The next message for an id; without a timeout, while the daemon gives signs of life."""
-        self._heard = time.monotonic()
-        until = None if timeout is None else self._heard + timeout
-        while not self._inbox[message_id]:
-            if self._lost:
-                raise LostError(self._lost)
-            end = self._heard + SILENCE_SECONDS if until is None else until
-            left = end - time.monotonic()
-            if left <= 0:
-                raise LostError(SILENT)
-            self._pump(left)
-        return self._inbox[message_id].popleft()
-
-    def _pump(self, timeout: float) -> None:
-        """Wait for anything to happen, then take in all that has."""
-        self._flush()
-        ready = dict(self._poller.poll(_milliseconds(timeout)))
-        if self._wake_out.fileno() in ready:
-            with contextlib.suppress(BlockingIOError):
-                self._wake_out.recv(4096)
-        self._flush()
-        self._look()
-
-    def _look(self) -> None:
-        """Take in all that has happened, without waiting."""
-        # The monitor is asked first and messages are read after it, so that an answer sent right
-        # before the daemon ended is not lost.
-        ended = self._ended()
-        while True:
-            try:
-                frames = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                break
-            self._take(frames)
-        self._lost = self._lost or ended
-
-    def _ended(self) -> str:
-        """Why the connection has ended, or an empty text."""
-        why = ""
-        while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)["event"]
-            if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                # ZeroMQ says so of any message whose seal is broken, at any time.
-                why = "What the daemon sent was changed on its way; nothing was changed, try again."
-            elif event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED):
-                why = why or _lost(self.connection)
-        return why
-
-    def _take(self, frames: List[bytes]) -> None:
-        self._heard = time.monotonic()
-        try:
-            message = decode(frames, REPLIES)
-        except WireError as error:
-            self._lost = f"The daemon's answer is not understood: {error}"
-            return
-        if message.id in self._inbox:
-            self._inbox[message.id].append(message)
-
-    def _shake_hands(self, timeout: float) -> None:
-        """Wait for the encrypted connection to stand; say which way it failed if it does not."""
-        until = time.monotonic() + timeout
-        endpoint = self.connection.endpoint
-        while True:
-            if not self._monitor.poll(_milliseconds(until - time.monotonic())):
-                raise NoDaemonError(f"Nothing answers at {endpoint}; start the daemon anew.")
-            event = recv_monitor_message(self._monitor)["event"]
-            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                return
-            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                raise NoDaemonError(
-                    f"The daemon at {endpoint} does not know this client's key; "
-                    "read its connection file again, or start it with the key allowed."
-                )
-            if event in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
-                raise NoDaemonError(
-                    f"What answers at {endpoint} is not the daemon of the connection file; "
-                    "start the daemon anew."
-                )
-            if event in (zmq.EVENT_CLOSED, zmq.EVENT_DISCONNECTED):
-                raise NoDaemonError(
-                    f"The daemon of the connection file is gone from {endpoint}; start it anew."
-                )
+        return Job(self._channel, self._channel.send("refine", fields, buffers))
 
 
 def connect(folder: Optional[Path] = None, timeout: float = CONNECT_SECONDS) -> Client:
     """A client of the user's running daemon, or :class:`NoDaemonError`."""
     return Client(read_connection(folder), timeout)
-
-
-def _connect(
-    context: zmq.Context[Any], connection: Connection, timeout: float
-) -> Tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-    dealer = context.socket(zmq.DEALER)
-    milliseconds = int(timeout * 1000)
-    dealer.setsockopt(zmq.LINGER, 0)
-    # A new connection would be a stranger to the daemon: its jobs end with the old one.
-    # Not "never" (-1): ZeroMQ would then drop what has arrived but is not read yet.
-    dealer.setsockopt(zmq.RECONNECT_IVL, ONE_DAY_MS)
-    dealer.setsockopt(zmq.CONNECT_TIMEOUT, milliseconds)
-    dealer.setsockopt(zmq.HANDSHAKE_IVL, milliseconds)
-    dealer.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    dealer.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-    monitor = dealer.get_monitor_socket()
-    try:
-        dealer.setsockopt(zmq.CURVE_SERVERKEY, connection.server_key.encode())
-        dealer.setsockopt(zmq.CURVE_PUBLICKEY, connection.client_key.encode())
-        dealer.setsockopt(zmq.CURVE_SECRETKEY, connection.client_secret.encode())
-        dealer.connect(connection.endpoint)
-    except (zmq.ZMQError, ValueError, TypeError):
-        raise NoDaemonError("The connection file is damaged; start the daemon anew.") from None
-    return dealer, monitor
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(0, math.ceil(seconds * 1000))
-
-
-def _lost(connection: Connection) -> str:
-    return (
-        f"The daemon (process {connection.pid}) ended before it had answered; "
-        "nothing was changed, start it and try again."
-    )

@@ -503,7 +503,7 @@ def test_what_was_said_before_the_end_is_read_after_it() -> None:
     with serving(PacedEngine()) as (_, connection):
         client = Client(connection)
         job = refine(client, steps=1)
-        assert eventually(lambda: client._socket.poll(0) != 0)
+        assert eventually(lambda: client._channel._socket.poll(0) != 0)
     with client:
         time.sleep(0.1)
         assert isinstance(list(job)[-1], Result)
