@@ -7,7 +7,7 @@ any other, so that a window stays free while a worker thread waits for the job's
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .answers import (
     Accepted,
