@@ -1,16 +1,13 @@
-"""The server: owns the socket, and never computes.
+"""The server: what each message of a client does, and who waits for what.
 
-One thread runs :meth:`Server.serve`. What takes time happens in the engine's thread or in one of
-two small pools; their answers come back through a queue and a wake-up.
+One thread runs :meth:`Server.serve` and never computes. What takes time happens in the engine's
+thread or in one of two small pools; their answers come back by the post.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import queue
-import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,30 +17,17 @@ from typing import Any, Protocol
 import zmq
 
 from maskgit_daemon.connection_file import KeyPair
-from maskgit_daemon.door import GOODBYE_MS, Door
-from maskgit_daemon.errors import MaskgitError
 from maskgit_daemon.events import Cancelled, Done, Event, Failed, Step
-from maskgit_daemon.messages import UNEXPECTED, patch_fields, plan_fields, refusal_of, request_of
+from maskgit_daemon.messages import patch_fields, plan_fields, refusal_of, request_of
 from maskgit_daemon.patch import WindowPlan
+from maskgit_daemon.post import LOOPBACK, Post
 from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.version import VERSION
-from maskgit_refine.wire import (
-    MAX_TEXT,
-    MAX_WINDOW_PIXELS,
-    PROTOCOL,
-    REPLIES,
-    REQUESTS,
-    Message,
-    WireError,
-    decode,
-    encode,
-)
+from maskgit_refine.wire import MAX_WINDOW_PIXELS, PROTOCOL, Message
 
 LOG = logging.getLogger(__name__)
 
-LOOPBACK = "tcp://127.0.0.1:*"
 MAX_JOBS = 64
-ALIVE_MS = 1000
 
 
 class EngineLike(Protocol):
@@ -103,28 +87,12 @@ class Server:
         endpoint: str = LOOPBACK,
     ) -> None:
         self._engine = engine
-        self._session = session
         self._jobs: dict[Key, Job] = {}
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._stopping = False
         self._began = time.monotonic()
-        self._beaten = self._began
+        self._post = Post(self, keys, clients, session, endpoint)
+        self.endpoint = self._post.endpoint
         self._intake = ThreadPoolExecutor(1, "intake")
         self._desk = ThreadPoolExecutor(2, "desk")
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._context = zmq.Context()
-        self._door = Door(self._context, clients)
-        self._router, self._monitor = self._door.open_router(keys.secret)
-        try:
-            self._router.bind(endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise MaskgitError(
-                f"The daemon cannot listen at {endpoint} ({error.strerror}); choose another."
-            ) from None
-        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
         self._handlers: dict[str, Callable[[bytes, Message], None]] = {
             "hello": self._hello,
             "plan": self._plan,
@@ -139,127 +107,34 @@ class Server:
 
     def serve(self) -> None:
         """Serve until :meth:`stop` or a client's ``shutdown``; clients with jobs are told."""
-        poller = zmq.Poller()
-        for source in (self._router, self._door.zap, self._monitor, self._wake_out):
-            poller.register(source, zmq.POLLIN)
-        while not self._stopping:
-            ready = dict(poller.poll(ALIVE_MS))
-            if self._door.zap in ready:
-                self._door.answer()
-            if self._monitor in ready:
-                self._door.note()
-            if self._wake_out.fileno() in ready:
-                with contextlib.suppress(BlockingIOError):
-                    self._wake_out.recv(4096)
-            self._run_calls()
-            if self._router in ready:
-                self._receive()
-            self._beat()
-        self._say_goodbye()
+        self._post.serve()
+        sentence = "The daemon was stopped before the job was done; start it and try again."
+        for client, message_id in list(self._jobs):
+            self._post.error(client, message_id, "stopped", sentence)
 
     def stop(self) -> None:
         """Make :meth:`serve` return soon."""
-        self._stopping = True
-        self._wake()
+        self._post.stop()
 
     def close(self) -> None:
         """Close the socket; call it once the engine is closed, so that no answer comes late."""
         self._intake.shutdown(cancel_futures=True)
         self._desk.shutdown(cancel_futures=True)
-        self._context.destroy(linger=GOODBYE_MS)
-        self._wake_in.close()
-        self._wake_out.close()
+        self._post.close()
 
-    # What other threads may call ---------------------------------------------------------------
+    # What the post calls -----------------------------------------------------------------------
 
-    def _post(self, call: Callable[[], None]) -> None:
-        self._calls.put(call)
-        self._wake()
+    def take(self, client: bytes, message: Message) -> None:
+        """Serve a client's message."""
+        self._handlers[message.type](client, message)
 
-    def _wake(self) -> None:
-        # A full pipe means that the wake-up is on its way.
-        with contextlib.suppress(BlockingIOError):
-            self._wake_in.send(b"!")
-
-    # The socket's thread -----------------------------------------------------------------------
-
-    def _run_calls(self) -> None:
-        while not self._calls.empty():
-            self._guarded(self._calls.get())
-
-    def _guarded(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception:
-            LOG.exception("An answer could not be sent")
-
-    def _receive(self) -> None:
-        try:
-            client, *frames = self._router.recv_multipart(zmq.DONTWAIT, copy=False)
-        except zmq.Again:
-            return
-        identity = client.bytes
-        try:
-            message = decode([frame.buffer for frame in frames], REQUESTS)
-        except WireError as error:
-            LOG.warning("Refused a message: %s", error)
-            self._error(identity, error.id, "protocol", str(error))
-            return
-        if message.session not in ("", self._session):
-            sentence = "The daemon was started anew since; connect to it again."
-            self._error(identity, message.id, "session", sentence)
-            return
-        try:
-            self._handlers[message.type](identity, message)
-        except Exception:
-            LOG.exception("A %s message could not be served", message.type)
-            self._error(identity, message.id, "internal", UNEXPECTED)
-
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Send a sign of life to whoever waits for a job; who is gone is found out by it."""
-        now = time.monotonic()
-        if (now - self._beaten) * 1000 >= ALIVE_MS:
-            self._beaten = now
-            for client in {client for client, _ in self._jobs}:
-                self._reply(client, 0, "alive")
+        for client in {client for client, _ in self._jobs}:
+            self._post.reply(client, 0, "alive")
 
-    def _say_goodbye(self) -> None:
-        sentence = "The daemon was stopped before the job was done; start it and try again."
-        for client, message_id in list(self._jobs):
-            self._error(client, message_id, "stopped", sentence)
-
-    def _reply(self, client: bytes, message_id: int, name: str, **fields: Any) -> None:
-        self._send(client, Message(name, message_id, self._session, fields))
-
-    def _error(self, client: bytes, message_id: int, kind: str, sentence: str) -> None:
-        sentence = sentence[:MAX_TEXT]
-        self._reply(client, message_id, "error", kind=kind, message=sentence)
-
-    def _send(self, client: bytes, message: Message) -> zmq.MessageTracker | None:
-        """Send without waiting; a tracker of the last buffer, if there is one."""
-        try:
-            frames: list[Any] = encode(message, REPLIES)
-        except WireError:
-            LOG.exception("A %s message is not of the protocol", message.type)
-            self._error(client, message.id, "internal", UNEXPECTED)
-            return None
-        tracker = None
-        if message.buffers:
-            last = zmq.Frame(frames[-1], track=True, copy=False, copy_threshold=0)
-            frames[-1] = last
-            tracker = last.tracker
-        try:
-            self._router.send_multipart([client, *frames], zmq.DONTWAIT, copy=False)
-        except zmq.Again:
-            if message.type not in ("step", "alive"):
-                self._lose(client, "does not read its answers")
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            self._lose(client, "is gone")
-        return tracker
-
-    def _lose(self, client: bytes, why: str) -> None:
+    def lose(self, client: bytes, why: str) -> None:
+        """Cancel the jobs of a client that can be told nothing any more."""
         lost = [key for key in self._jobs if key[0] == client]
         if lost:
             LOG.warning("A client %s; its %d jobs are cancelled", why, len(lost))
@@ -272,7 +147,7 @@ class Server:
     # One method a message type -----------------------------------------------------------------
 
     def _hello(self, client: bytes, message: Message) -> None:
-        self._reply(
+        self._post.reply(
             client,
             message.id,
             "hello",
@@ -310,12 +185,12 @@ class Server:
             "endpoint": self.endpoint,
             "seconds": round(time.monotonic() - self._began, 1),
         }
-        self._reply(client, message.id, "status", status=status)
+        self._post.reply(client, message.id, "status", status=status)
 
     def _shutdown(self, client: bytes, message: Message) -> None:
         LOG.info("A client asked the daemon to end")
-        self._reply(client, message.id, "shutdown")
-        self._stopping = True
+        self._post.reply(client, message.id, "shutdown")
+        self._post.stop()
 
     def _cancel(self, client: bytes, message: Message) -> None:
         job = self._jobs.get((client, message.fields["job"]))
@@ -323,36 +198,36 @@ class Server:
             job.cancelled = True
             if job.number is not None:
                 self._engine.cancel(job.number)
-        self._reply(client, message.id, "cancel", found=job is not None)
+        self._post.reply(client, message.id, "cancel", found=job is not None)
 
     def _refine(self, client: bytes, message: Message) -> None:
         key = (client, message.id)
         if key in self._jobs:
             sentence = f"The id {message.id} is that of a running job; count on."
-            self._error(client, 0, "protocol", sentence)
+            self._post.error(client, 0, "protocol", sentence)
             return
         if len(self._jobs) >= MAX_JOBS:
             sentence = f"The daemon has {MAX_JOBS} jobs already; wait for one to end."
-            self._error(client, message.id, "busy", sentence)
+            self._post.error(client, message.id, "busy", sentence)
             return
         job = self._jobs[key] = Job()
 
         def listen(event: Event) -> None:
             if isinstance(event, Step) and event.preview is not None:
                 job.made = True
-            self._post(lambda: self._on_event(key, event))
+            self._post.call(lambda: self._on_event(key, event))
 
         def take_in() -> None:
             try:
                 request = request_of(message)
                 # Said before the engine has the job: its first event may come at once.
-                self._post(lambda: self._reply(client, message.id, "accepted"))
+                self._post.call(lambda: self._post.reply(client, message.id, "accepted"))
                 number = self._engine.submit(request, listen, job.has_room)
             except Exception as error:
                 refused = refusal_of(error)
-                self._post(lambda: self._refuse(key, *refused))
+                self._post.call(lambda: self._refuse(key, *refused))
                 return
-            self._post(lambda: self._on_number(job, number))
+            self._post.call(lambda: self._on_number(job, number))
 
         self._intake.submit(take_in)
 
@@ -364,20 +239,20 @@ class Server:
                 fields = work()
             except Exception as error:
                 kind, sentence = refusal_of(error)
-                self._post(lambda: self._error(client, message.id, kind, sentence))
+                self._post.call(lambda: self._post.error(client, message.id, kind, sentence))
                 return
-            self._post(lambda: self._reply(client, message.id, message.type, **fields))
+            self._post.call(lambda: self._post.reply(client, message.id, message.type, **fields))
 
         self._desk.submit(run)
 
     def _on_loaded(self, client: bytes, message: Message) -> Callable[[Event], None]:
         def tell(event: Event) -> None:
             if isinstance(event, Failed):
-                self._error(client, message.id, "bundle", event.message)
+                self._post.error(client, message.id, "bundle", event.message)
             else:
-                self._reply(client, message.id, message.type, bundle=message.fields["bundle"])
+                self._post.reply(client, message.id, message.type, bundle=message.fields["bundle"])
 
-        return lambda event: self._post(lambda: tell(event))
+        return lambda event: self._post.call(lambda: tell(event))
 
     def _on_number(self, job: Job, number: int) -> None:
         job.number = number
@@ -386,7 +261,7 @@ class Server:
 
     def _refuse(self, key: Key, kind: str, sentence: str) -> None:
         if self._jobs.pop(key, None) is not None:
-            self._error(*key, kind, sentence)
+            self._post.error(*key, kind, sentence)
 
     def _on_event(self, key: Key, event: Event) -> None:
         job = self._jobs.get(key)
@@ -399,17 +274,17 @@ class Server:
         if isinstance(event, Done):
             patches, buffers = patch_fields(event.patches)
             fields = {"patches": patches, "info": event.info}
-            self._send(key[0], Message("result", key[1], self._session, fields, buffers))
+            self._post.send(key[0], Message("result", key[1], self._post.session, fields, buffers))
         elif isinstance(event, Cancelled):
-            self._reply(*key, "cancelled")
+            self._post.reply(*key, "cancelled")
         else:
-            self._error(*key, "job", event.message)
+            self._post.error(*key, "job", event.message)
 
     def _send_step(self, key: Key, job: Job, event: Step) -> None:
         shown = () if event.preview is None else (event.preview,)
         patches, buffers = patch_fields(shown)
         fields = {"step": event.step, "steps": event.steps, "patches": patches}
-        sent = self._send(key[0], Message("step", key[1], self._session, fields, buffers))
+        sent = self._post.send(key[0], Message("step", key[1], self._post.session, fields, buffers))
         if shown:
             job.preview = sent
             job.made = False

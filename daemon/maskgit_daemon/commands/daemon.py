@@ -149,7 +149,8 @@ def serve(
 ) -> None:
     """Bind, then tell clients, then serve; the starter is loaded while the first ones connect."""
     from maskgit_daemon.engine import Engine
-    from maskgit_daemon.server import LOOPBACK, Server
+    from maskgit_daemon.post import LOOPBACK
+    from maskgit_daemon.server import Server
 
     owner = new_keys()
     session = secrets.token_hex(8)
