@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -21,9 +22,13 @@ from maskgit_daemon.events import Cancelled, Done, Event, Failed, Patch, Step
 from maskgit_daemon.patch import Rect, WindowPlan
 from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.server import Server
+from maskgit_refine.client import Client
 from maskgit_refine.connection import Connection
 
 SESSION = "0123456789abcdef"
+WIDTH, HEIGHT = 6, 4
+PIXELS = bytes(range(WIDTH * HEIGHT * 4))
+SELECTION = bytes([255]) * (WIDTH * HEIGHT)
 
 
 class PacedEngine:
@@ -127,6 +132,18 @@ def serving(engine: PacedEngine) -> Iterator[tuple[Server, Connection]]:
         thread.join()
         engine.close()
         server.close()
+
+
+def refine(client: Client, **fields: Any) -> Any:
+    return client.refine(PIXELS, SELECTION, WIDTH, HEIGHT, **fields)
+
+
+def eventually(happens: Callable[[], bool]) -> bool:
+    """Whether ``happens`` becomes true; gives up only after so long that it never will."""
+    until = time.monotonic() + 20
+    while not happens() and time.monotonic() < until:
+        time.sleep(0.01)
+    return happens()
 
 
 class WireTap:
