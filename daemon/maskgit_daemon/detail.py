@@ -30,6 +30,17 @@ MEAN, CHROMA, ENERGY = 0.5, 1.0, 2.0
 """Weights of a patch's mean colour, its colour and its detail's strength against its luma."""
 SCALE = (0.6, 1.6)
 """How much weaker or stronger than in its example detail may become."""
+SHAKE = 6.0
+"""Standard deviation, of 255, of what is added to a patch's wish."""
+COHERENCE = 2.0
+"""How many times its own squared distance more an example may have that goes on a neighbour's."""
+PHASES = (
+    (0, 0, ()),
+    (0, 1, ((0, -1), (0, 1))),
+    (1, 0, ((-1, 0), (1, 0))),
+    (1, 1, ((-1, 0), (1, 0), (0, -1), (0, 1))),
+)
+"""Which points of the lattice choose when (odd row, odd column), and on which neighbours' lead."""
 FAINT = np.float32(0.004)
 """Detail of this strength (of 1) is as good as none."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -55,8 +66,7 @@ def add_detail(picture: Floats, generated: Floats, frame: Frame, amount: float =
     real = np.where(known[..., None], frame.colour, picture)
     drawn = blur(generated, SIGMA)
     strength = np.sqrt(blur(np.square((generated - drawn) @ LUMA), ENERGY_SIGMA))
-    best = _most_alike(_describe(drawn, strength, targets), _describe(drawn, strength, sources))
-    chosen = sources[0][best], sources[1][best]
+    chosen = _choose(drawn, strength, known, targets, sources)
     high = real - blur(real, SIGMA)
     patches = _patches(high, chosen).transpose(0, 2, 3, 1)
     centre = SIDE // 2
@@ -121,6 +131,53 @@ def _describe(drawn: Floats, strength: Floats, places: Places) -> Floats:
     # Whole numbers, so small that sums of products are exact in float32: threads and machines may
     # add them up in any order and still agree on the nearest.
     return np.asarray(np.rint(np.clip(flat, -1.0, 1.0) * 255.0), np.float32)
+
+
+def _choose(
+    drawn: Floats, strength: Floats, known: NDArray[np.bool_], targets: Places, sources: Places
+) -> Places:
+    """For each target the place of its example: the most alike, or one that goes on a neighbour's.
+
+    Every second target in both directions takes the most alike; those between take, if it is not
+    much worse, the place beside a neighbour's example (coherence: Ashikhmin 2001), so that pieces
+    of texture stay whole.  The wish of each is shaken a little, or a flat stroke would get one and
+    the same example over and over, which shows as a grid.
+    """
+    wishes = _describe(drawn, strength, targets)
+    shaken = wishes + np.rint(SHAKE * _noise(wishes.shape))
+    examples = _describe(drawn, strength, sources)
+    best = _most_alike(shaken, examples)
+    costs = np.square(wishes - examples[best]).sum(1)
+    rows, columns = targets[0] // STEP, targets[1] // STEP
+    # Where each lattice point's example lies; a margin of points that have none.
+    top = np.full((rows.max() + 3, columns.max() + 3), -1, np.intp)
+    left = top.copy()
+    whole = np.zeros(known.shape, np.bool_)
+    whole[: 1 - SIDE, : 1 - SIDE] = sliding_window_view(known, (SIDE, SIDE)).all((2, 3))
+    tops, lefts = sources[0][best], sources[1][best]
+    for odd_row, odd_column, ways in PHASES:
+        part = np.flatnonzero((rows % 2 == odd_row) & (columns % 2 == odd_column))
+        limit = (1 + COHERENCE) * costs[part]
+        for down, across in ways:
+            beside = rows[part] + down + 1, columns[part] + across + 1
+            y, x = top[beside] - down * STEP, left[beside] - across * STEP
+            inside = (top[beside] >= 0) & (y >= 0) & (x >= 0)
+            inside &= (y < known.shape[0]) & (x < known.shape[1])
+            inside[inside] = whole[y[inside], x[inside]]
+            found = _describe(drawn, strength, (y[inside], x[inside]))
+            cost = np.square(wishes[part[inside]] - found).sum(1)
+            better = cost <= limit[inside]
+            taken = np.flatnonzero(inside)[better]
+            tops[part[taken]], lefts[part[taken]] = y[taken], x[taken]
+            limit[taken] = cost[better]
+        top[rows[part] + 1, columns[part] + 1] = tops[part]
+        left[rows[part] + 1, columns[part] + 1] = lefts[part]
+    return tops, lefts
+
+
+def _noise(shape: tuple[int, ...]) -> Floats:
+    """The same standard normal noise (float32) each time."""
+    return np.random.Generator(np.random.PCG64(0)).standard_normal(shape, np.float32)
 
 
 def _most_alike(targets: Floats, sources: Floats) -> NDArray[np.intp]:

@@ -105,3 +105,15 @@ def test_a_blur_keeps_the_mean_of_a_constant_and_spreads_a_point_evenly() -> Non
     rows = np.arange(41) - 20
     assert abs(float((spread.sum(1) * rows**2).sum()) - 9.0) < 0.8
     np.testing.assert_allclose(blur(np.full((9, 7, 3), 0.25, np.float32), 2.0), 0.25, rtol=1e-6)
+
+
+def test_a_flat_fill_does_not_get_one_example_over_and_over() -> None:
+    """The same patch at every lattice point would show as peaks at its period in the spectrum."""
+    colour, frame = textured()
+    generated = 0.5 + 0.2 * (colour - 0.5)
+    generated[HOLE] = 0.5
+    picture = np.where(frame.known[..., None] > 0, colour, generated)
+    fine = (add_detail(picture, generated, frame) @ LUMA)[HOLE]
+    power = np.abs(np.fft.fft2(fine - fine.mean())) ** 2
+    periodic = power[::8, ::8].sum() - power[0, 0]
+    assert periodic < 0.15 * power.sum()
