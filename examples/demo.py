@@ -45,13 +45,13 @@ def main() -> None:
     with client:
         began = time.perf_counter()
         fields = {"bundle": "starter", "strength": 1.0, "steps": 8, "seed": 4}
-        result, (left, top) = run_job(client, picture, mask, fields)
+        result, plan = run_job(client, picture, mask, fields)
         seconds = time.perf_counter() - began
         if started:
             client.shutdown()
     patch = result.patches[0]
     pixels = np.frombuffer(patch.pixels, np.uint8).reshape(patch.height, patch.width, 4)
-    after = compose(picture, pixels, left + patch.left, top + patch.top)
+    after = compose(picture, pixels, plan.window[0] + patch.left, plan.window[1] + patch.top)
     bounds = selection_bounds(mask)
     box = (
         max(0, bounds.left - MARGIN),

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from maskgit_daemon.bundle import MANIFEST, STARTER, Bundle, load_bundle
 from maskgit_daemon.errors import BundleError, MaskgitError
 from maskgit_daemon.events import Cancelled, Done, Event, Failed, Step
+from maskgit_daemon.guidance import check_guidance, may_change
 from maskgit_daemon.patch import Rect, WindowPlan, plan_window
 from maskgit_daemon.refine import Pending, Work, evaluate, refine_steps
 from maskgit_daemon.request import RefineRequest
@@ -97,10 +98,25 @@ class Engine:
         return False
 
     def plan(
-        self, bundle: str, bounds: tuple[int, int, int, int], canvas: tuple[int, int]
-    ) -> WindowPlan:
-        """Window, scale and footprint for a selection's bounds; nothing is read or loaded."""
-        return plan_window(Rect(*bounds), canvas, self.bundle(bundle))
+        self,
+        bundle: str,
+        bounds: tuple[int, int, int, int],
+        canvas: tuple[int, int],
+        strength: float = 1.0,
+        guidance: str = "default",
+        options: Mapping[str, float] | None = None,
+    ) -> tuple[WindowPlan, int]:
+        """The window for a selection's bounds, and how many tokens of its footprint may change.
+
+        Nothing is read or loaded.  Raises :class:`RequestError` if the bundle cannot do it.
+        """
+        found = self.bundle(bundle)
+        check_guidance(guidance, found, strength, options or {})
+        plan = plan_window(Rect(*bounds), canvas, found)
+        if plan.scale < 1.0 and guidance != "none":
+            # Native tiles are made after the coarse pass, always by the default.
+            guidance, options = "default", None
+        return plan, may_change(guidance, strength, plan.footprint, options)
 
     def bundle(self, name: str) -> Bundle:
         """The checked bundle called ``name`` (a name or a folder); raises :class:`BundleError`."""

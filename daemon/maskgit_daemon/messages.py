@@ -28,14 +28,15 @@ def request_of(message: Message) -> RefineRequest:
     return RefineRequest(pixels=pixels, selection=selection, **message.fields)
 
 
-def plan_fields(plan: WindowPlan) -> dict[str, Any]:
-    """The fields of a ``plan`` answer."""
+def plan_fields(plan: WindowPlan, may_change: int) -> dict[str, Any]:
+    """The fields of a ``plan`` answer; ``may_change`` tokens of the footprint may change."""
     return {
         "plan": {
             "window": list(plan.window),
             "scale": plan.scale,
             "grid": list(plan.grid),
             "footprint": plan.footprint,
+            "may_change": may_change,
         }
     }
 

@@ -22,7 +22,7 @@ from maskgit_daemon.errors import RequestError
 from maskgit_daemon.events import Patch, Step
 from maskgit_daemon.extend import cut, window_seed
 from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds
-from maskgit_daemon.guidance import Painted, find_method, make_guide
+from maskgit_daemon.guidance import Painted, check_guidance, find_method, make_guide
 from maskgit_daemon.noise import SeededNoise
 from maskgit_daemon.paste import crop, match_border, toward_strokes
 from maskgit_daemon.rank import Score, confidence, score
@@ -71,7 +71,7 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
     :class:`RequestError` before the first yield if the bundle cannot do what is asked.
     """
     rows = condition_rows(model, request)
-    find_method(request.guidance)
+    check_guidance(request.guidance, model.bundle, request.strength, request.options)
     if request.strength == 0.0:
         return [untouched_patch(request)] * request.variants
     frame, scale = lay_frame(request.pixels, request.selection, model.bundle)

@@ -42,8 +42,15 @@ class EngineLike(Protocol):
     ) -> int: ...
     def cancel(self, number: int, /) -> bool: ...
     def plan(
-        self, bundle: str, bounds: tuple[int, int, int, int], canvas: tuple[int, int], /
-    ) -> WindowPlan: ...
+        self,
+        bundle: str,
+        bounds: tuple[int, int, int, int],
+        canvas: tuple[int, int],
+        strength: float,
+        guidance: str,
+        options: Mapping[str, float],
+        /,
+    ) -> tuple[WindowPlan, int]: ...
     def models(self) -> list[dict[str, Any]]: ...
     def load(self, name: str, done: Callable[[Event], None], /) -> None: ...
     def unload(self, name: str, done: Callable[[Event], None], /) -> None: ...
@@ -157,15 +164,11 @@ class Server:
         )
 
     def _plan(self, client: bytes, message: Message) -> None:
-        told = message.fields
-        left, top, width, height = told["bounds"]
-        columns, rows = told["canvas"]
-
-        def work() -> dict[str, Any]:
-            bounds = (left, top, width, height)
-            return plan_fields(self._engine.plan(told["bundle"], bounds, (columns, rows)))
-
-        self._later(client, message, work)
+        told = {"guidance": "default", "options": {}, **message.fields}
+        names = ("bundle", "bounds", "canvas", "strength", "guidance", "options")
+        self._later(
+            client, message, lambda: plan_fields(*self._engine.plan(*(told[n] for n in names)))
+        )
 
     def _models(self, client: bytes, message: Message) -> None:
         self._later(client, message, lambda: {"models": self._engine.models()})

@@ -62,13 +62,23 @@ class Plan(NamedTuple):
 
     ``window``: left, top, width, height of the canvas pixels to send. ``scale``: 1, or below 1
     where a coarse pass comes first. ``grid``: tokens (height, width) of the first pass;
-    ``footprint``: tokens that the selection's bounds touch at native size.
+    ``footprint``: tokens that the selection's bounds touch at native size; ``may_change`` of them
+    may change, the guidance holds the others as they were painted.
     """
 
     window: Tuple[int, int, int, int]
     scale: float
     grid: Tuple[int, int]
     footprint: int
+    may_change: int
+
+    def text(self) -> str:
+        """What the user is told before the job: "38 of 96 tokens may change"."""
+        count = f"{self.footprint} token" + "s" * (self.footprint != 1)
+        if self.may_change < self.footprint:
+            count = f"{self.may_change} of {count}"
+        text = f"{count} may change"
+        return text if self.scale >= 1 else f"{text}, coarse pass first"
 
 
 Event = Union[Accepted, Step, Result, Cancelled]
@@ -119,4 +129,5 @@ def plan_of(told: Mapping[str, Any]) -> Plan:
     left, top, width, height = told["window"]
     rows, columns = told["grid"]
     window = (left, top, width, height)
-    return Plan(window, float(told["scale"]), (rows, columns), int(told["footprint"]))
+    counts = int(told["footprint"]), int(told["may_change"])
+    return Plan(window, float(told["scale"]), (rows, columns), *counts)

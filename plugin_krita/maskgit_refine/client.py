@@ -7,7 +7,7 @@ any other, so that a window stays free while a worker thread waits for the job's
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from .answers import (
     Accepted,
@@ -112,13 +112,20 @@ class Client:
         bounds: Tuple[int, int, int, int],
         canvas: Tuple[int, int],
         strength: float = 1.0,
+        guidance: str = "default",
+        options: Optional[Mapping[str, float]] = None,
     ) -> Plan:
-        """Which window to send for a selection's bounds (left, top, width, height)."""
+        """Which window to send for a selection's bounds (left, top, width, height).
+
+        ``strength``, ``guidance`` and ``options`` as in :meth:`refine`: how much may change.
+        """
         fields = {
             "bundle": bundle,
             "bounds": list(bounds),
             "canvas": list(canvas),
             "strength": strength,
+            "guidance": guidance,
+            "options": dict(options or {}),
         }
         return plan_of(self._channel.ask("plan", fields, LOAD_SECONDS)["plan"])
 

@@ -11,6 +11,8 @@ from .refiner import Refiner
 from .settings import MAX_SEED, MAX_STEPS, Settings, read_settings, write_settings
 
 PREVIEW_SIZE = 128
+FORESEE_MS = 200
+"""How long the strength must rest before the daemon is asked what it would do."""
 HINT = "Select a part of a paint layer, then press Refine."
 
 
@@ -33,6 +35,7 @@ class Docker(DockWidget):
 
     def _build(self, settings: Settings) -> None:
         self._strength = QtWidgets.QSlider(QtCore.Qt.Orientation.Horizontal)
+        self._strength.setObjectName("maskgit_refine_strength")
         self._strength.setRange(0, 100)
         self._strength.setValue(round(settings.strength * 100))
         self._percent = QtWidgets.QLabel()
@@ -81,7 +84,12 @@ class Docker(DockWidget):
         body.setLayout(column)
         self.setWidget(body)
 
+        self._foresee = QtCore.QTimer(self)
+        self._foresee.setSingleShot(True)
+        self._foresee.setInterval(FORESEE_MS)
+        self._foresee.timeout.connect(self._refiner.foresee)
         self._strength.valueChanged.connect(self._store)
+        self._strength.valueChanged.connect(lambda _: self._foresee.start())
         self._steps.valueChanged.connect(self._store)
         self._seed.valueChanged.connect(self._store)
         self._random.toggled.connect(self._store)

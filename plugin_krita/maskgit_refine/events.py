@@ -1,4 +1,4 @@
-"""What the worker thread tells the GUI thread. Every event names the job it belongs to."""
+"""What the worker thread tells the GUI thread. Every event of a job names it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ class Noted(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """The canvas pixels to send, and that ``footprint`` of ``tokens`` may change."""
+    """The canvas pixels to send, and how much may change, in words."""
 
     job: int
     window: Rect
-    scale: float
-    footprint: int
-    tokens: int
+    text: str
+
+
+class Foreseen(NamedTuple):
+    """How much a job would change, in words."""
+
+    text: str
 
 
 class Picture(NamedTuple):
@@ -64,4 +68,5 @@ class Failed(NamedTuple):
     sentence: str
 
 
-Event = Union[Noted, Planned, Stepped, Finished, Cancelled, Failed]
+JobEvent = Union[Noted, Planned, Stepped, Finished, Cancelled, Failed]
+Event = Union[Foreseen, JobEvent]

@@ -28,7 +28,7 @@ class Job:
         self.seed = settings.next_seed()
         self.window = Rect(0, 0, 0, 0)
         self.previews: Optional[Previews] = None
-        self.footprint = ""
+        self.text = ""
         self.sent = False
         self.adding = False
         self.started = time.perf_counter()
@@ -74,6 +74,17 @@ class Refiner(QtCore.QObject):
             job.number, settings.bundle, target.bounds, target.canvas, settings.strength
         )
 
+    def foresee(self) -> None:
+        """Tell how much a job would change as things are; says nothing where none could run."""
+        if self._job is not None:
+            return
+        try:
+            target = find_target(self._application)
+        except PictureError:
+            return
+        settings = read_settings(self._application)
+        self._worker.foresee(settings.bundle, target.bounds, target.canvas, settings.strength)
+
     def cancel(self) -> None:
         """Give the running job up, if there is one and its layer is not on its way in."""
         job = self._job
@@ -86,15 +97,20 @@ class Refiner(QtCore.QObject):
 
     def _on_event(self, event: events.Event) -> None:
         job = self._job
-        if job is None or event.job != job.number:
-            return
+        if isinstance(event, events.Foreseen):
+            if job is None:
+                self.said.emit(event.text)
+        elif job is not None and event.job == job.number:
+            self._attempt(job, event)
+
+    def _attempt(self, job: Job, event: events.JobEvent) -> None:
         try:
             self._handle(job, event)
         except Exception as error:
             self._worker.cancel(job.number)
             self._fail(job, error)
 
-    def _handle(self, job: Job, event: events.Event) -> None:
+    def _handle(self, job: Job, event: events.JobEvent) -> None:
         if isinstance(event, events.Noted):
             self.said.emit(event.sentence)
         elif isinstance(event, events.Planned):
@@ -112,8 +128,8 @@ class Refiner(QtCore.QObject):
         job.window = plan.window
         left, top, width, height = job.target.bounds
         job.previews = Previews(Rect(left - plan.window.left, top - plan.window.top, width, height))
-        job.footprint = footprint_text(plan)
-        self.said.emit(job.footprint)
+        job.text = plan.text
+        self.said.emit(job.text)
         reading = read_window(self._application, job.target, plan.window)
 
         def send(window: Tuple[bytes, bytes]) -> None:
@@ -126,7 +142,7 @@ class Refiner(QtCore.QObject):
 
     def _step(self, job: Job, event: events.Stepped) -> None:
         check_target(self._application, job.target)
-        self.said.emit(job.footprint)
+        self.said.emit(job.text)
         self.stepped.emit(event.step, event.steps)
         if event.preview is not None and job.previews is not None:
             self.previewed.emit(job.previews.add(event.preview))
@@ -153,7 +169,7 @@ class Refiner(QtCore.QObject):
             took = time.perf_counter() - job.started
             self.previewed.emit(to_image(picture))
             times = f"Done in {took:.2f} s, {result.seconds:.2f} s of it in the daemon"
-            self._end(f"{times}; seed {job.seed}; {job.footprint}.")
+            self._end(f"{times}; seed {job.seed}; {job.text}.")
 
         run_in_slices(adding, added, lambda error: self._fail(job, error))
 
@@ -191,9 +207,3 @@ class Refiner(QtCore.QObject):
             view.showFloatingMessage(sentence, QtGui.QIcon(), MESSAGE_MS, 1)
         else:
             bar.showMessage(sentence, MESSAGE_MS)
-
-
-def footprint_text(plan: events.Planned) -> str:
-    """What a plan means to the artist, short."""
-    text = f"{plan.footprint} of {max(plan.tokens, plan.footprint)} tokens may change"
-    return text if plan.scale >= 1 else f"{plan.footprint} tokens may change, coarse pass first"

@@ -141,6 +141,8 @@ REQUESTS: Dict[str, Kind] = {
             "bounds": Field(_is_ints(4), "four whole numbers: left, top, width, height", True),
             "canvas": Field(_is_ints(2), "two whole numbers: width, height", True),
             "strength": _needed(NUMBER),
+            "guidance": TEXT,
+            "options": NUMBERS,
         }
     ),
     "models": Kind({}),
@@ -193,6 +195,9 @@ def encode(message: Message, kinds: Mapping[str, Kind]) -> List[Any]:
         ],
     }
     header.update(message.fields)
+    if message.type in kinds:
+        # Names the field where JSON would speak of floats that are not compliant.
+        _check_fields(message.type, kinds[message.type], message.fields)
     try:
         text = json.dumps(header, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:

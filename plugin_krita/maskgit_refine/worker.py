@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # zmq is there only once vendor.load has run, on the worker's
 PLUGIN = Path(__file__).resolve().parent
 WHEELS = PLUGIN / "wheels"
 LIBRARY = PLUGIN.parent.parent / "maskgit_refine_library"
+NO_JOB = 0
+"""Jobs count from 1; who asks beside them hears of no failure."""
 
 
 class Worker(QtCore.QObject):
@@ -44,6 +46,10 @@ class Worker(QtCore.QObject):
     ) -> None:
         """Ask which window to read; answered by Planned or Failed."""
         self._post(job, lambda: self._plan(job, bundle, bounds, canvas, strength))
+
+    def foresee(self, bundle: str, bounds: Rect, canvas: Tuple[int, int], strength: float) -> None:
+        """Ask how much a job would change; answered by Foreseen, or not at all."""
+        self._post(NO_JOB, lambda: self._foresee(bundle, bounds, canvas, strength))
 
     def refine(
         self,
@@ -89,10 +95,21 @@ class Worker(QtCore.QObject):
         self, job: int, bundle: str, bounds: Rect, canvas: Tuple[int, int], strength: float
     ) -> None:
         plan = self._connected(job, lambda client: client.plan(bundle, bounds, canvas, strength))
-        planned = events.Planned(
-            job, Rect(*plan.window), plan.scale, plan.footprint, plan.grid[0] * plan.grid[1]
-        )
-        self.happened.emit(planned)
+        self.happened.emit(events.Planned(job, Rect(*plan.window), plan.text()))
+
+    def _foresee(self, bundle: str, bounds: Rect, canvas: Tuple[int, int], strength: float) -> None:
+        if self._client is None:
+            vendor.load(WHEELS, LIBRARY)
+            from .client import connect
+            from .connection import NoDaemonError
+
+            try:
+                self._client = connect()
+            except NoDaemonError:
+                # A daemon is started for a job, not for a glance.
+                return
+        plan = self._client.plan(bundle, bounds, canvas, strength)
+        self.happened.emit(events.Foreseen(plan.text()))
 
     def _refine(
         self,

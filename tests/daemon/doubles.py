@@ -10,7 +10,7 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -66,10 +66,17 @@ class PacedEngine:
         return number in self.cancelled and self.cancelled[number].is_set()
 
     def plan(
-        self, bundle: str, bounds: tuple[int, int, int, int], canvas: tuple[int, int], /
-    ) -> WindowPlan:
+        self,
+        bundle: str,
+        bounds: tuple[int, int, int, int],
+        canvas: tuple[int, int],
+        strength: float,
+        guidance: str,
+        options: Mapping[str, float],
+        /,
+    ) -> tuple[WindowPlan, int]:
         self._known(bundle)
-        return WindowPlan(Rect(*bounds), 1.0, (12, 16), 9)
+        return WindowPlan(Rect(*bounds), 1.0, (12, 16), 9), round(strength * 9)
 
     def models(self) -> list[dict[str, Any]]:
         return [{"name": "starter", "loaded": False}]

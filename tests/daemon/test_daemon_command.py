@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -284,6 +285,41 @@ def test_a_selection_is_refined(live: Client) -> None:
     below, right = patch.top + patch.height, patch.left + patch.width
     alpha[patch.top : below, patch.left : right] = rgba[..., 3]
     assert alpha.tobytes() == selection
+
+
+def test_no_more_tokens_change_than_the_plan_says(live: Client) -> None:
+    sdedit = {"strength": 0.4, "guidance": "sdedit"}
+    plan = live.plan("starter", (40, 32, 24, 24), (SIDE, SIDE), **sdedit)
+    assert (plan.footprint, plan.may_change) == (9, 4)
+    assert live.plan("starter", (40, 32, 24, 24), (SIDE, SIDE)).may_change == 9
+    pixels, selection = window()
+    grids = set()
+    for seed in range(6):
+        (*_, result) = live.refine(pixels, selection, SIDE, SIDE, steps=1, seed=seed, **sdedit)
+        assert isinstance(result, Result)
+        grids.add(result.patches[0].tokens)
+    drawn = np.stack([np.frombuffer(grid, np.int64) for grid in grids])
+    assert 2 <= np.count_nonzero((drawn != drawn[0]).any(0)) <= plan.may_change
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"strength": 1.5}, "strength must be a number from 0 to 1"),
+        ({"guidance": "magic"}, "There is no guidance 'magic'"),
+        ({"guidance": "self-learned"}, "maskgit train guidance"),
+        ({"guidance": "iterative"}, "maskgit train iterative"),
+        ({"options": {"pull": 1.0}}, "takes no option 'pull'"),
+        ({"guidance": "sdedit", "options": {"release": -1.0}}, "release must be"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_plan_and_with_the_job(
+    live: Client, fields: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RefusedError, match=says):
+        live.plan("starter", (40, 32, 24, 24), (SIDE, SIDE), **fields)
+    with pytest.raises(RefusedError, match=says):
+        list(live.refine(*window(), SIDE, SIDE, **fields))
 
 
 def test_status_is_answered_and_a_job_cancelled_while_it_computes(live: Client) -> None:

@@ -296,9 +296,10 @@ def test_closing_tells_those_who_wait() -> None:
 
 def test_a_plan_loads_nothing() -> None:
     engine = Engine("cpu")
-    plan = engine.plan("starter", (40, 32, 24, 24), (2000, 1500))
+    plan, changing = engine.plan("starter", (40, 32, 24, 24), (2000, 1500))
     assert plan.scale == 1.0
-    assert plan.footprint == 9
+    assert plan.footprint == changing == 9
+    assert engine.plan("starter", (40, 32, 24, 24), (2000, 1500), 0.3, "sdedit", {})[1] == 3
     assert engine.status()["loaded"] == []
     with pytest.raises(RequestError, match="partly outside the picture"):
         engine.plan("starter", (1990, 32, 24, 24), (2000, 1500))

@@ -247,6 +247,25 @@ def test_a_bundle_is_named_by_its_folder_from_where_one_stands(
     assert (done.returncode, done.stdout) == (0, f"{out}\n"), done.stderr
 
 
+def test_what_a_method_holds_is_said_before_the_run(home: Path, files: tuple[Path, Path]) -> None:
+    image, mask = files
+    out = image.with_name("out.png")
+
+    def said(*options: str) -> str:
+        words = ("refine", image, "--selection", mask, "-o", out, "--steps", "1", *options)
+        done = maskgit(home, *words)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    assert said("--strength", "0.4", "--guidance", "sdedit") == "10 of 25 tokens may change\n"
+    assert said("--strength", "0.2") == "13 of 25 tokens may change\n"
+    assert said("--strength", "0.2", "--option", "release=0.8") == "20 of 25 tokens may change\n"
+    assert said("--strength", "0.2", "--guidance", "colour") == "25 tokens may change\n"
+    assert said() == "25 tokens may change\n"
+    facts = refined(home, image, out, "--selection", mask, "--strength", "0.2")
+    assert (facts["footprint"], facts["may_change"]) == (25, 13)
+
+
 # What is refused
 
 
@@ -292,6 +311,16 @@ def test_a_result_that_loses_something_is_refused(home: Path, files: tuple[Path,
     ("options", "says"),
     [
         (["--strength", "1.5"], "The strength must be a number from 0 to 1"),
+        (["--strength", "-0.1"], "The strength must be a number from 0 to 1"),
+        (["--strength", "nan"], "must be a finite number"),
+        (["--strength", "inf"], "must be a finite number"),
+        (["--guidance", "magic"], "There is no guidance 'magic'; choose one of default, local-"),
+        (["--guidance", "iterative"], "tune one with maskgit train iterative"),
+        (["--guidance", "iterative", "--strength", "0"], "maskgit train iterative"),
+        (["--guidance", "self-learned", "--strength", "0.5"], "maskgit train guidance"),
+        (["--option", "pull=3"], "takes no option 'pull'; it takes: tolerance"),
+        (["--guidance", "sdedit", "--option", "release=2"], "release must be from 0 to 1, not 2.0"),
+        (["--guidance", "sdedit", "--option", "release=nan"], "an object of at most 64 finite"),
         (["--steps", "0"], "The steps must be a whole number from 1 to 256"),
         (["--seed", "-1"], "seed"),
         (["--schedule", "sawtooth"], "sawtooth"),

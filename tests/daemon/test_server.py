@@ -43,9 +43,9 @@ def test_it_says_who_it_is(client: Client) -> None:
 
 
 def test_it_plans_lists_loads_and_unloads(client: Client) -> None:
-    plan = client.plan("starter", (10, 20, 30, 40), (200, 100))
+    plan = client.plan("starter", (10, 20, 30, 40), (200, 100), 0.3)
     assert plan.window == (10, 20, 30, 40)
-    assert (plan.scale, plan.grid, plan.footprint) == (1.0, (12, 16), 9)
+    assert (plan.scale, plan.grid, plan.footprint, plan.may_change) == (1.0, (12, 16), 9, 3)
     assert client.models() == [{"name": "starter", "loaded": False}]
     assert client.load("starter") == {"bundle": "starter"}
     assert client.unload("starter") == {"bundle": "starter"}

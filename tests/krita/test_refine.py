@@ -89,8 +89,19 @@ def test_a_soft_ragged_selection_over_the_edge_is_the_alpha(report: Report, fold
 
 
 def test_the_status_line_tells_how_many_tokens_may_change(report: Report) -> None:
-    assert "of" in report["first_message"]
-    assert "tokens may change" in report["first_message"]
+    assert report["first_message"].endswith("; 144 tokens may change.")
+
+
+def test_moving_the_strength_tells_what_it_would_do(profile: Profile, picture: Path) -> None:
+    report = profile.run("foreseen", OUTPUT / "foreseen", picture=str(picture))
+    hint, message, daemon_runs = report["without_daemon"]
+    assert message == hint
+    assert not daemon_runs, "one is started for a job alone"
+    assert report["all"].endswith("; 96 tokens may change.")
+    assert report["16"] == "39 of 96 tokens may change"
+    assert report["0"] == "0 of 96 tokens may change"
+    assert report["60"] == "96 tokens may change"
+    assert report["done"].endswith("; 39 of 96 tokens may change.")
 
 
 def test_no_handler_of_the_plugin_holds_kritas_thread_for_50_ms(report: Report) -> None:

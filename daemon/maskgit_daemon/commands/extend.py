@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,12 +64,17 @@ def find_reach(client: Client, bundle: str) -> Reach:
     return Reach(round(whole * PROBE), round(inner * PROBE))
 
 
-def wait(job: Job, bar: Any) -> Result:
-    """The job's result, its steps shown on ``bar``; a sentence if it was cancelled."""
+def wait(job: Job, bar: Any, text: str = "") -> Result:
+    """The job's result, its steps shown on ``bar``; a sentence if it was cancelled.
+
+    ``text`` is said on stderr once nothing stands in the way, before the first pass.
+    """
     result: Result | None = None
     start = bar.n
     for event in job:
         if isinstance(event, Step):
+            if text and event.step == 0:
+                bar.write(text, file=sys.stderr)
             bar.total = max(bar.total, start + event.steps)
             bar.n = start + event.step
             bar.refresh()

@@ -24,7 +24,7 @@ from maskgit_daemon.images import (
     write_picture,
 )
 from maskgit_daemon.rank import best
-from maskgit_refine.client import Client, Patch, Result
+from maskgit_refine.client import Client, Patch, Plan, Result
 from maskgit_refine.connection import home_folder
 from maskgit_refine.launch import connect_or_start
 
@@ -91,9 +91,9 @@ def refine(
         if sides:
             made = extend_job(client, picture, sides, given)
         else:
-            result, origin = run_job(client, picture, mask, given)
-            made = [(_laid(picture, patch, origin), patch.info) for patch in result.patches]
-            facts = dict(result.info)
+            result, plan = run_job(client, picture, mask, given, quiet=as_json)
+            made = [(_laid(picture, patch, plan), patch.info) for patch in result.patches]
+            facts = {**result.info, "footprint": plan.footprint, "may_change": plan.may_change}
     if keep_best:
         made = [made[best([info.get("score", 0.0) for _, info in made])]]
     targets = [out]
@@ -113,12 +113,12 @@ def _everything(picture: Picture) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.full((height, width), 255, np.uint8)
 
 
-def _laid(picture: Picture, patch: Patch, origin: tuple[int, int]) -> Picture:
+def _laid(picture: Picture, patch: Patch, plan: Plan) -> Picture:
     """The picture with a patch laid over it; itself where nothing was made."""
     if not patch.info["footprint"]:
         return picture
     pixels = np.frombuffer(patch.pixels, np.uint8).reshape(patch.height, patch.width, 4)
-    return compose(picture, pixels, origin[0] + patch.left, origin[1] + patch.top)
+    return compose(picture, pixels, plan.window[0] + patch.left, plan.window[1] + patch.top)
 
 
 def run_job(
@@ -126,16 +126,20 @@ def run_job(
     picture: Picture,
     mask: np.ndarray[Any, np.dtype[np.uint8]],
     fields: dict[str, Any],
-) -> tuple[Result, tuple[int, int]]:
-    """Plan, send the window, wait; the result and the window's (left, top) in the picture."""
+    *,
+    quiet: bool = True,
+) -> tuple[Result, Plan]:
+    """Plan, send the window, wait; unless ``quiet``, say before the first pass what may change."""
     bounds = selection_bounds(mask)
-    plan = client.plan(fields["bundle"], bounds, picture.size, fields["strength"])
+    given = ("strength", "guidance", "options")
+    told = {name: fields[name] for name in given if name in fields}
+    plan = client.plan(fields["bundle"], bounds, picture.size, **told)
     left, top, width, height = plan.window
     window = picture.window(left, top, width, height)
     cut = np.ascontiguousarray(mask[top : top + height, left : left + width])
     job = client.refine(window.tobytes(), cut.tobytes(), width, height, **fields)
     with tqdm(total=fields["steps"], unit="step", leave=False, disable=None) as bar:
-        return wait(job, bar), (left, top)
+        return wait(job, bar, "" if quiet else plan.text()), plan
 
 
 def _parse_option(text: str) -> tuple[str, float]:

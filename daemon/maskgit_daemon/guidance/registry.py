@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maskgit_daemon.bundle import Bundle
 from maskgit_daemon.errors import RequestError
@@ -22,6 +21,7 @@ from maskgit_daemon.guidance.release import ReleaseGuide, released_count
 Options = Mapping[str, float]
 Factory = Callable[[Bundle, Painted, float, Options], Guide | None]
 Share = Callable[[float, Options], float]
+Lack = Callable[[Bundle], "str | None"]
 
 HOLD_BELOW = 0.4
 SHRINK, TOLERANCE = 28.0, 0.1
@@ -34,8 +34,8 @@ class Method:
     ``make`` builds its guide; ``text`` describes it in a line; ``options`` are the names it takes
     with their lowest and highest value; ``share`` gives the share of tokens that may change at a
     strength; ``repaint`` the share of what the tokens missed of the strokes' local average colour
-    that is added to the pixels; ``ours``: strength 1 equals inpainting bit for bit and the strength
-    is monotone.
+    that is added to the pixels; ``lack`` says in a sentence what a bundle lacks for it, if it does;
+    ``ours``: strength 1 equals inpainting bit for bit and the strength is monotone.
     """
 
     make: Factory
@@ -43,6 +43,7 @@ class Method:
     options: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     share: Share = lambda strength, options: 1.0
     repaint: Callable[[float], float] = lambda strength: 0.0
+    lack: Lack = lambda bundle: None
     ours: bool = False
 
 
@@ -56,6 +57,24 @@ def _local_share(strength: float, options: Options) -> float:
 
 def _release_share(strength: float, options: Options) -> float:
     return options.get("release", strength)
+
+
+def _lacks_kernel(bundle: Bundle) -> str | None:
+    if bundle.guidance_kernel is not None:
+        return None
+    return (
+        f"The model {bundle.name} holds no learned kernel; "
+        "train one with maskgit train guidance or choose self-code-l2."
+    )
+
+
+def _lacks_input(bundle: Bundle) -> str | None:
+    if bundle.takes_guidance_tokens:
+        return None
+    return (
+        f"The model {bundle.name} was not tuned to take guidance tokens; "
+        "tune one with maskgit train iterative or choose another guidance."
+    )
 
 
 def _none(bundle: Bundle, painted: Painted, strength: float, options: Options) -> Guide | None:
@@ -75,21 +94,12 @@ def _self_code_l2(bundle: Bundle, painted: Painted, strength: float, options: Op
 
 
 def _self_learned(bundle: Bundle, painted: Painted, strength: float, options: Options) -> Guide:
-    if bundle.guidance_kernel is None:
-        raise RequestError(
-            f"The model {bundle.name} holds no learned kernel; "
-            "train one with maskgit train guidance or choose self-code-l2."
-        )
+    assert bundle.guidance_kernel is not None
     kernel = np.load(bundle.guidance_kernel, allow_pickle=False).astype(np.float32)
     return SelfGuide(painted, kernel, _confidence(strength, options))
 
 
 def _iterative(bundle: Bundle, painted: Painted, strength: float, options: Options) -> Guide:
-    if not bundle.takes_guidance_tokens:
-        raise RequestError(
-            f"The model {bundle.name} was not tuned to take guidance tokens; "
-            "tune one with maskgit train iterative or choose another guidance."
-        )
     return IterativeGuide(painted)
 
 
@@ -158,11 +168,16 @@ METHODS: dict[str, Method] = {
         _self_code_l2, "MaskGIT-Edit: codes near those of the strokes are favoured", _CONFIDENCE
     ),
     "self-learned": Method(
-        _self_learned, "MaskGIT-Edit: the same with a learned nearness", _CONFIDENCE
+        _self_learned,
+        "MaskGIT-Edit: the same with a learned nearness",
+        _CONFIDENCE,
+        lack=_lacks_kernel,
     ),
     "context": Method(_context, "MaskGIT-Edit: unsure tokens are shown as the strokes have them"),
     "iterative": Method(
-        _iterative, "MaskGIT-Edit: a tuned network sees the strokes beside the mask"
+        _iterative,
+        "MaskGIT-Edit: a tuned network sees the strokes beside the mask",
+        lack=_lacks_input,
     ),
 }
 DEFAULT = "local-colour"
@@ -178,36 +193,13 @@ def find_method(name: str) -> Method:
     return method
 
 
-def make_guide(
-    name: str, bundle: Bundle, painted: Painted, strength: float, options: Options
-) -> Guide | None:
-    """The guide of method ``name`` at ``strength`` in (0, 1], None where that is plain inpainting.
+def check_guidance(name: str, bundle: Bundle, strength: float, options: Options) -> Method:
+    """The method called ``name``, if ``bundle`` can do it with these numbers.
 
-    ``options`` override what the strength would set.  Raises :class:`RequestError` with a sentence
-    for an unknown method or option, a value out of range, or a method that the bundle cannot do.
+    Raises :class:`RequestError` with a sentence for an unknown method or option, a value out of
+    range, or a method that the bundle cannot do.
     """
     method = find_method(name)
-    _check(name, method, options)
-    if not np.isfinite(strength) or not 0.0 <= strength <= 1.0:
-        raise RequestError(f"The strength must be a number from 0 to 1, not {strength!r}.")
-    if method.ours and strength >= 1.0:
-        return None
-    return method.make(bundle, painted, strength, options)
-
-
-def may_change(
-    name: str, strength: float, footprint: NDArray[np.bool_], options: Options | None = None
-) -> int:
-    """How many tokens of the footprint (h,w) may change: none at strength 0, all at 1."""
-    method, tokens = find_method(name), int(np.count_nonzero(footprint))
-    if strength <= 0 or not tokens:
-        return 0
-    if method.ours and strength >= 1.0:
-        return tokens
-    return released_count(tokens, method.share(strength, options or {}))
-
-
-def _check(name: str, method: Method, options: Options) -> None:
     for key, value in options.items():
         if key not in method.options:
             known = ", ".join(method.options) or "none"
@@ -215,3 +207,32 @@ def _check(name: str, method: Method, options: Options) -> None:
         low, high = method.options[key]
         if not np.isfinite(value) or not low <= value <= high:
             raise RequestError(f"The option {key} must be from {low:g} to {high:g}, not {value!r}.")
+    if not np.isfinite(strength) or not 0.0 <= strength <= 1.0:
+        raise RequestError(f"The strength must be a number from 0 to 1, not {strength!r}.")
+    sentence = method.lack(bundle)
+    if sentence:
+        raise RequestError(sentence)
+    return method
+
+
+def make_guide(
+    name: str, bundle: Bundle, painted: Painted, strength: float, options: Options
+) -> Guide | None:
+    """The guide of method ``name`` at ``strength`` in (0, 1], None where that is plain inpainting.
+
+    ``options`` override what the strength would set.  Raises as :func:`check_guidance`.
+    """
+    method = check_guidance(name, bundle, strength, options)
+    if method.ours and strength >= 1.0:
+        return None
+    return method.make(bundle, painted, strength, options)
+
+
+def may_change(name: str, strength: float, tokens: int, options: Options | None = None) -> int:
+    """How many of a footprint's ``tokens`` may change: none at strength 0, all at 1."""
+    method = find_method(name)
+    if strength <= 0 or not tokens:
+        return 0
+    if method.ours and strength >= 1.0:
+        return tokens
+    return released_count(tokens, method.share(strength, options or {}))

@@ -181,6 +181,36 @@ def unchanged(stage):
     stage.picture("unchanged.png")
 
 
+def foreseen(stage):
+    """What the docker says when the strength is moved: without a daemon, with one, with a job."""
+    document = stage.open_picture(stage.arguments["picture"])
+    yield settled(document)
+    stage.set_seed(7)
+    stage.select(document, 220, 160, 96, 64)
+    yield settled(document)
+    report = stage.report
+    hint = stage.message()
+    stage.move_strength(50)
+    yield from pause(1.0)
+    report["without_daemon"] = [hint, stage.message(), stage.connection_file().exists()]
+    stage.move_strength(100)
+    stage.trigger()
+    yield lambda: not stage.busy()
+    report["all"] = stage.message()
+    for percent in (16, 0, 60):
+        before = stage.message()
+        stage.move_strength(percent)
+        yield lambda before=before: stage.message() != before
+        report[str(percent)] = stage.message()
+        stage.picture(f"strength_{percent}.png")
+    stage.move_strength(16)
+    yield from pause(0.5)
+    stage.trigger()
+    yield lambda: not stage.busy()
+    report["done"] = stage.message()
+    stage.picture("done.png")
+
+
 def interrupted(stage):
     """Cancelled, asked twice, daemon killed: the picture stays, and the next job works."""
     document = stage.open_picture(stage.arguments["picture"])

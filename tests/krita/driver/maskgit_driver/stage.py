@@ -11,7 +11,7 @@ from pathlib import Path
 from krita import Selection
 from PyQt5.QtCore import QByteArray
 from PyQt5.QtGui import QImage
-from PyQt5.QtWidgets import QApplication, QLabel, QProgressBar, QPushButton
+from PyQt5.QtWidgets import QApplication, QLabel, QProgressBar, QPushButton, QSlider
 
 from . import probes
 
@@ -64,6 +64,11 @@ class Stage:
         values["strength"] = strength
         for key, value in values.items():
             self.application.writeSetting("maskgit_refine", key, str(value))
+
+    def move_strength(self, percent):
+        """As the artist does it, by the docker's slider."""
+        qwindow = self.window().qwindow()
+        qwindow.findChild(QSlider, "maskgit_refine_strength").setValue(percent)
 
     def open_picture(self, path, name="picture"):
         """A new 8-bit document that shows the picture file, with a view."""
