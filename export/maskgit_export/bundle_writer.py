@@ -54,7 +54,7 @@ def write_bundle(
             files = {"fp32": fp32}
             for precision in sorted(set(precisions) - {"fp32"}):
                 path = folder / f"{name}.{precision}.onnx"
-                if convert(fp32, path, name, precision):
+                if convert(fp32, path, name, precision, source.codes):
                     files[precision] = path
             if half_storage:
                 store_half(fp32)

@@ -12,21 +12,28 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
+from maskgit_export.fuse import CONTRIB, add_contrib, fold_moves, fuse_rotations
 from maskgit_export.halve import to_fp16
+from maskgit_export.quantise_convolutions import quantise_convolutions, random_grids
 
-INT8_GRAPHS = frozenset({"transformer", "text_encoder"})
-"""Graphs made of matrix products; convolutions are no faster in int8 in ONNX Runtime."""
+INT8_PRODUCTS = frozenset({"transformer", "text_encoder"})
+"""Graphs made of matrix products."""
 MIN_WEIGHTS = 4096
-CONTRIB = "com.microsoft"
 EXTERNAL_ABOVE = 500_000_000
 
 Array = NDArray[Any]
 
 
-def convert(fp32: Path, path: Path, name: str, precision: str) -> bool:
-    """Write the graph ``fp32`` in ``precision`` to ``path``; False where it does not pay."""
-    if precision == "int8" and name in INT8_GRAPHS:
+def convert(fp32: Path, path: Path, name: str, precision: str, codes: int) -> bool:
+    """Write the graph ``fp32`` in ``precision`` to ``path``; False where it does not pay.
+
+    ``codes``: how many the model has.
+    """
+    if precision == "int8" and name in INT8_PRODUCTS:
         save(to_int8(onnx.load(os.fspath(fp32))), path)
+        return True
+    if precision == "int8" and name == "decoder":
+        quantise_convolutions(fp32, path, random_grids(codes))
         return True
     if precision == "fp16":
         # The nearest code is searched in float32: rounding there would change tokens.
@@ -50,6 +57,8 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     can change the rounding of another.  ``MatMulIntegerToFloat`` is a contributed operator of ONNX
     Runtime (all builds since 2020); every other added one is standard.
     """
+    fold_moves(model)
+    fuse_rotations(model)
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     used = uses(graph.node)
@@ -72,9 +81,11 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
         x, w = node.input
         if x not in quantised:
             nodes += [
-                helper.make_node("Abs", [x], [f"{x}_abs"]),
-                helper.make_node("ReduceMax", [f"{x}_abs", axis], [f"{x}_most"], keepdims=1),
-                helper.make_node("Max", [f"{x}_most", tiny], [f"{x}_peak"]),
+                # Read twice instead of Abs, which would write a copy of the whole matrix.
+                helper.make_node("ReduceMax", [x, axis], [f"{x}_most"], keepdims=1),
+                helper.make_node("ReduceMin", [x, axis], [f"{x}_least"], keepdims=1),
+                helper.make_node("Neg", [f"{x}_least"], [f"{x}_depth"]),
+                helper.make_node("Max", [f"{x}_most", f"{x}_depth", tiny], [f"{x}_peak"]),
                 helper.make_node("Div", [x, f"{x}_peak"], [f"{x}_unit"]),
                 helper.make_node("QuantizeLinear", [f"{x}_unit", unit, zero], [f"{x}_int8"]),
             ]
@@ -101,8 +112,7 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(nodes)
     graph.initializer.extend(kept)
-    if all(entry.domain != CONTRIB for entry in model.opset_import):
-        model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
+    add_contrib(model)
     return model
 
 

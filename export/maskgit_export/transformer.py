@@ -81,8 +81,14 @@ class Block(nn.Module):
         batch, height, breadth, width = x.shape
         x = x + self.local(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         x = x.reshape(batch, height * breadth, width)
-        qkv = self.qkv(self.norm1(x)).view(batch, -1, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        # Three products, not one that must be cut up again: each piece would be copied.
+        normed = self.norm1(x)
+        query, key, value = (
+            F.linear(normed, weight)
+            .view(batch, -1, self.heads, width // self.heads)
+            .transpose(1, 2)
+            for weight in self.qkv.weight.chunk(3)
+        )
         query, key = rotate(query, cosines, sines), rotate(key, cosines, sines)
         mixed = F.scaled_dot_product_attention(query, key, value)
         x = x + self.out(mixed.transpose(1, 2).reshape(batch, -1, width))
