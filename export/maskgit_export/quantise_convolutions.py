@@ -2,9 +2,9 @@
 
 ONNX Runtime has no quick convolution whose scales are found while it runs, so they are fixed at
 export: weights with one scale an output channel, what goes in and comes out of a convolution with
-one scale each, from the least and largest value that grids of random tokens give there.  Random
-neighbours differ more than a picture's, so no picture's values fall outside.  With fixed scales
-neither a neighbour in the batch nor another part of the picture changes any rounding.
+one scale each, from the least and largest value that grids of random tokens give there.  On the
+starter, scales from photographs were no better: 47 dB from float32 where these gave 49.  With fixed
+scales neither a neighbour in the batch nor another part of the picture changes any rounding.
 
 Encoders are not converted: a latent close to the border between two codes takes the other one.
 """
