@@ -50,7 +50,7 @@ class KernelPlan:
     minutes: float = 10.0
     batch: int = 4
     side: int = 16
-    rate: float = 0.02
+    rate: float = 0.003
     seed: int = 0
 
 

@@ -16,6 +16,8 @@ from maskgit_export.commands.evaluate import evaluate
 from maskgit_export.evaluate.guidance import STRENGTHS, Setting, colour_error, is_ours
 from maskgit_export.evaluate.guidance_report import knob, unrealism, verdicts
 from maskgit_export.families.starter import read
+from maskgit_export.run import load_checkpoint, save_checkpoint
+from maskgit_export.train_guidance import add_kernel, with_guidance
 
 EDITS = 12
 PICTURES = [f"{i // 2}.jpg" for i in range(EDITS)]
@@ -99,8 +101,12 @@ class TestVerdicts:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    files = save_starter(tmp_path_factory.mktemp("checkpoints"))
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return save_starter(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="module")
+def bundle(files: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("bundles") / "small"
     return write_bundle(read(*files), target, precisions=("fp32",))
 
@@ -143,6 +149,49 @@ class TestTheCommands:
         plain, *_, full = report["settings"]
         assert full["error16"] == plain["error16"]
         assert (tmp_path / "guidance.md").read_text().count("\n| default |") == 11
-        for name in ("tradeoff.png", "contact.png"):
+        for name in ("tradeoff.png", "contact.png", "methods.png"):
             with Image.open(tmp_path / name) as picture:
                 assert min(picture.size) > 100
+
+    def test_what_was_made_is_not_made_again_and_not_mixed_with_other_edits(
+        self, bundle: Path, pictures: Path, tmp_path: Path
+    ) -> None:
+        words = ["guidance", "--data", str(pictures), "--bundle", str(bundle), "--brief"]
+        words += ["--out", str(tmp_path), "--edits", "2", "--steps", "1", "--threads", "1"]
+        assert CliRunner().invoke(evaluate, words).exit_code == 0
+        report = json.loads((tmp_path / "guidance.json").read_text())
+        first, second = sorted((tmp_path / "edits").glob("*.npz"))
+        second.unlink()
+        written = first.stat().st_mtime_ns
+        assert CliRunner().invoke(evaluate, words).exit_code == 0
+        assert first.stat().st_mtime_ns == written
+        again = json.loads((tmp_path / "guidance.json").read_text())
+        assert again["default"]["curve"] == report["default"]["curve"]
+        other = CliRunner().invoke(evaluate, [*words, "--seed", "1"])
+        assert "choose another --out" in str(other.exception)
+
+    def test_trained_methods_stand_in_the_comparison_with_their_own_bundles(
+        self, files: tuple[Path, Path], bundle: Path, pictures: Path, tmp_path: Path
+    ) -> None:
+        kernel = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
+        learned = add_kernel(bundle, kernel, tmp_path / "learned", overwrite=False)
+        state = load_checkpoint(files[1])
+        model = with_guidance(state)
+        model.guide.weight.data.normal_()
+        tuned = {**state, "config": model.config.as_dict(), "model": model.state_dict()}
+        save_checkpoint(tmp_path / "tuned.pt", tuned)
+        target = tmp_path / "tuned"
+        write_bundle(read(files[0], tmp_path / "tuned.pt"), target, precisions=("fp32",))
+        words = ["guidance", "--data", str(pictures), "--bundle", str(bundle)]
+        words += ["--out", str(tmp_path / "out"), "--edits", "2", "--steps", "2", "--threads", "1"]
+        refused = CliRunner().invoke(evaluate, [*words, "--learned", str(bundle)])
+        assert "maskgit train guidance" in str(refused.exception)
+        words += ["--learned", str(learned), "--iterative", str(target)]
+        result = CliRunner().invoke(evaluate, words)
+        assert result.exit_code == 0, result.output
+        report = json.loads((tmp_path / "out" / "guidance.json").read_text())
+        methods = [row["method"] for row in report["settings"]]
+        assert (methods.count("self-learned"), methods.count("iterative")) == (3, 1)
+        assert set(report["others"]) == {"self-learned", "iterative"}
+        judged = {verdict["setting"] for verdict in report["verdicts"]}
+        assert {"iterative 0.5", "self-learned 0.5 confidence 0.85"} <= judged

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tests.export.test_bundle_writer import save_starter
 
-from maskgit_daemon.bundle import load_bundle
+from maskgit_daemon.bundle import STARTER, load_bundle
 from maskgit_daemon.errors import MaskgitError
 from maskgit_daemon.guidance.edit_self import code_l2_kernel
 from maskgit_daemon.refine import refine
@@ -118,13 +118,25 @@ class TestTheCommands:
             refined(folder, "iterative")
         words = ["iterative", "--data", str(pictures), "--out", str(tmp_path / "run")]
         words += ["--tokenizer", str(files[0]), "--transformer", str(files[1])]
-        words += ["--minutes", "0.02", "--side", "8", "--batch", "2"]
+        words += ["--minutes", "0.02", "--side", "8", "--batch", "2", "--threads", "1"]
         result = CliRunner().invoke(train, words)
         assert result.exit_code == 0, result.output
         tuned = tmp_path / "run" / "transformer.pt"
         target = write_bundle(read(files[0], tuned), tmp_path / "tuned", precisions=("fp32",))
         assert load_bundle(target).takes_guidance_tokens
         assert refined(target, "iterative").shape == (32, 32, 4)
+
+
+def test_iterative_starts_from_a_bundle_alone_and_says_what_it_needs(
+    pictures: Path, tmp_path: Path
+) -> None:
+    words = ["iterative", "--data", str(pictures), "--out", str(tmp_path), "--minutes", "0.01"]
+    refused = CliRunner().invoke(train, words)
+    assert refused.exit_code == 2
+    assert "Give --init with a bundle" in refused.output
+    result = CliRunner().invoke(train, [*words, "--init", str(STARTER)])
+    assert result.exit_code == 0, result.output
+    assert load_checkpoint(tmp_path / "transformer.pt")["config"]["takes_guidance"]
 
 
 def test_a_kernel_that_was_tampered_with_is_refused(folder: Path, tmp_path: Path) -> None:

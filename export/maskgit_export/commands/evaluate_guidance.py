@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import click
 
 from maskgit_daemon.bundle import STARTER, load_bundle
 from maskgit_daemon.errors import MaskgitError
+from maskgit_daemon.guidance import check_guidance
 from maskgit_export.commands.evaluate import write_json, write_text
 from maskgit_export.commands.evaluate_options import (
     DATA,
@@ -23,7 +24,7 @@ from maskgit_export.commands.evaluate_options import (
 )
 
 if TYPE_CHECKING:
-    from maskgit_export.evaluate.guidance import Edit, Outcome
+    from maskgit_export.evaluate.guidance import Edit, Outcome, Setting
 
 OUT = click.option("--out", type=NEW_FOLDER, required=True, help="Folder for what is made.")
 COUNT = click.option("--edits", type=click.IntRange(1), default=60, show_default=True)
@@ -32,6 +33,8 @@ SIDE = click.option(
 )
 
 SHEET_ROWS = 12
+SHEET_STRENGTH, SHEET_CONFIDENCE = 0.5, 0.85
+"""Which setting of each method the sheet of methods shows."""
 FLAT = ("inversion", "counterfactual")
 
 
@@ -74,6 +77,8 @@ def strokes(data: Path, out: Path, edits: int, side: int, seed: int) -> None:
 @SEED
 @STEPS
 @THREADS
+@click.option("--learned", type=FOLDER, help="Bundle by maskgit train guidance: self-learned.")
+@click.option("--iterative", type=FOLDER, help="Bundle tuned by maskgit train iterative.")
 @click.option("--brief", is_flag=True, help="The default's strengths alone.")
 def guidance(
     bundle: Path,
@@ -85,27 +90,44 @@ def guidance(
     seed: int,
     steps: int,
     threads: int | None,
+    learned: Path | None,
+    iterative: Path | None,
     brief: bool,
 ) -> None:
     """Compare guidance methods on stroke edits: fidelity, realism, seam, time.
 
-    Writes guidance.json, guidance.md, tradeoff.png and contact.png to --out.
+    Writes guidance.json, guidance.md, tradeoff.png, contact.png and methods.png to --out. What was
+    made is kept in --out/edits: the same command again goes on where it stopped.
     """
     from tqdm import tqdm
 
     from maskgit_daemon.runtime import load_model, pick_device
-    from maskgit_export.evaluate.guidance import all_settings, make_edits, run_all, sweep
+    from maskgit_export.evaluate.guidance import all_settings, make_edits, run_settings, sweep
+    from maskgit_export.evaluate.guidance_store import Store
 
-    model = load_model(load_bundle(bundle), pick_device("auto"), precision, threads)
+    folders = {"default": bundle, "self-learned": learned, "iterative": iterative}
+    models = {
+        method: load_model(load_bundle(folder), pick_device("auto"), precision, threads)
+        for method, folder in folders.items()
+        if folder is not None
+    }
+    for method in models:
+        check_guidance(method, models[method].bundle, SHEET_STRENGTH, {})
+    model = models["default"]
     made = make_edits(data, edits, side, seed, model.bundle.condition.labels)
-    settings = all_settings(model.bundle)
+    settings = all_settings(models)
     if brief:
         settings = [settings[0], *sweep("default")]
-    total = len(made) * len(settings)
-    outcomes = list(tqdm(run_all(model, made, settings, seed, steps), total=total, unit="run"))
-    out.mkdir(parents=True, exist_ok=True)
     facts = {"bundle": model.bundle.name, "digest": model.bundle.digest, "steps": steps}
     facts.update(precision=model.precision, side=side, seed=seed, edits=edits)
+    facts["others"] = {name: one.bundle.digest for name, one in models.items() if one != model}
+    store, outcomes = Store(out / "edits", facts, settings), []
+    for number in tqdm(range(len(made)), unit="edit"):
+        done = store.get(number)
+        if done is None:
+            done = run_settings(models, made, number, settings, seed, steps)
+            store.put(number, done)
+        outcomes += done
     report = write_report(outcomes, made, out, facts)
     click.echo(json.dumps(report["default"], indent=1))
     click.echo(out)
@@ -118,7 +140,7 @@ def write_report(
     import numpy as np
 
     from maskgit_export.evaluate import guidance_plots, guidance_report
-    from maskgit_export.evaluate.guidance import STRENGTHS, is_ours
+    from maskgit_export.evaluate.guidance import STRENGTHS, Setting, is_ours
 
     table = guidance_report.table_of(outcomes)
     pictures = [edit.name for edit in edits]
@@ -141,15 +163,23 @@ def write_report(
     write_json(report, out / "guidance.json")
     write_text(guidance_report.markdown(rows) + "\n", out / "guidance.md")
     guidance_plots.plot_tradeoff(rows, out / "tradeoff.png")
-    found = {
-        (o.edit, o.setting.strength): o.picture for o in outcomes if o.setting.method == "default"
-    }
-    guidance_plots.contact_sheet(
-        [
-            [edit.original, edit.strokes.painted, *(found[i, s] for s in STRENGTHS)]
+    pictures_of = {(o.edit, o.setting): o.picture for o in outcomes}
+
+    def sheet(columns: Mapping[str, Setting], path: Path) -> None:
+        lines = [
+            [edit.original, edit.strokes.painted, *(pictures_of[i, s] for s in columns.values())]
             for i, edit in enumerate(edits[:SHEET_ROWS])
-        ],
-        ["original", "painted", *(f"strength {s:g}" for s in STRENGTHS)],
-        out / "contact.png",
-    )
+        ]
+        guidance_plots.contact_sheet(lines, ["original", "painted", *columns], path)
+
+    sheet({f"strength {s:g}": Setting("default", s) for s in STRENGTHS}, out / "contact.png")
+    sheet({one.method: one for one in table if _on_the_sheet(one)}, out / "methods.png")
     return report
+
+
+def _on_the_sheet(setting: Setting) -> bool:
+    """Whether it is the one setting of its method that the sheet of methods shows."""
+    options = dict(setting.options)
+    strength = 1.0 if setting.method == "none" else SHEET_STRENGTH
+    confidence = options.get("confidence", SHEET_CONFIDENCE)
+    return (setting.strength, confidence) == (strength, SHEET_CONFIDENCE)

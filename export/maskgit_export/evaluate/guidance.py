@@ -6,14 +6,13 @@ Every setting makes the same edits from the same seeds, through the same pipelin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskgit_daemon.bundle import Bundle
 from maskgit_daemon.guidance import DEFAULT, METHODS, find_method
 from maskgit_daemon.refine import refine
 from maskgit_daemon.request import RefineRequest
@@ -126,16 +125,27 @@ def measure(edit: Edit, result: Pixels) -> dict[str, float]:
     return numbers
 
 
-def run_all(
-    model: Model, edits: Sequence[Edit], settings: Sequence[Setting], seed: int, steps: int
-) -> Iterator[Outcome]:
-    """Every setting on every edit, edit by edit, each edit with a seed of its own."""
-    for i, edit in enumerate(edits):
-        for setting in settings:
-            began = time.perf_counter()
-            picture = run_edit(model, edit, setting, seed * 1_000_003 + i, steps)
-            seconds = time.perf_counter() - began
-            yield Outcome(i, setting, picture, {**measure(edit, picture), "seconds": seconds})
+def run_settings(
+    models: Mapping[str, Model],
+    edits: Sequence[Edit],
+    number: int,
+    settings: Sequence[Setting],
+    seed: int,
+    steps: int,
+) -> list[Outcome]:
+    """Every setting on the edit ``number``, all from the one seed of that edit.
+
+    ``models``: which model makes a method, ``default`` those that are not named.
+    """
+    outcomes = []
+    for setting in settings:
+        model = models.get(setting.method, models["default"])
+        began = time.perf_counter()
+        picture = run_edit(model, edits[number], setting, seed * 1_000_003 + number, steps)
+        seconds = time.perf_counter() - began
+        numbers = {**measure(edits[number], picture), "seconds": seconds}
+        outcomes.append(Outcome(number, setting, picture, numbers))
+    return outcomes
 
 
 def sweep(method: str, strengths: Sequence[float] = STRENGTHS) -> list[Setting]:
@@ -148,20 +158,20 @@ def is_ours(method: str) -> bool:
     return find_method(method).ours
 
 
-def all_settings(bundle: Bundle) -> list[Setting]:
+def all_settings(models: Mapping[str, Model]) -> list[Setting]:
     """What is compared: plain inpainting first, the default at every strength, then the others.
 
-    MaskGIT-Edit's settings are those of its gallery, and what is between; methods that ``bundle``
-    cannot do are left out.
+    MaskGIT-Edit's settings are those of its gallery, and what is between; a method that its model
+    (see :func:`run_settings`) cannot do is left out.
     """
     settings = [Setting("none", 1.0), *sweep("default"), Setting("default", 0.45)]
     for name, method in METHODS.items():
+        if method.lack(models.get(name, models["default"]).bundle):
+            continue
         if method.ours and name not in (DEFAULT, "none"):
             settings += sweep(name, (0.4, 0.45, 0.5, 0.7))
-    for name in ("self-identity", "self-code-l2", "self-learned"):
-        if name != "self-learned" or bundle.guidance_kernel is not None:
+        elif "confidence" in method.options:
             settings += [Setting(name, 0.5, (("confidence", c),)) for c in (0.5, 0.85, 1.0)]
-    settings.append(Setting("context", 0.5))
-    if bundle.takes_guidance_tokens:
-        settings.append(Setting("iterative", 0.5))
+        elif not method.ours:
+            settings.append(Setting(name, 0.5))
     return settings
