@@ -32,9 +32,10 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=20)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--more", type=int, nargs="+", default=[4, 8])
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
-    model = load_model(load_bundle(told.bundle))
+    model = load_model(load_bundle(told.bundle), threads=told.threads)
     settings: dict[str, dict[str, int]] = {"plain": {}} | {
         f"more {n}": {"more": n} for n in told.more
     }
