@@ -164,6 +164,8 @@ def _choose(
             inside = (top[beside] >= 0) & (y >= 0) & (x >= 0)
             inside &= (y < known.shape[0]) & (x < known.shape[1])
             inside[inside] = whole[y[inside], x[inside]]
+            if not inside.any():
+                continue
             found = _describe(drawn, strength, (y[inside], x[inside]))
             cost = np.square(wishes[part[inside]] - found).sum(1)
             better = cost <= limit[inside]

@@ -117,3 +117,15 @@ def test_a_flat_fill_does_not_get_one_example_over_and_over() -> None:
     power = np.abs(np.fft.fft2(fine - fine.mean())) ** 2
     periodic = power[::8, ::8].sum() - power[0, 0]
     assert periodic < 0.15 * power.sum()
+
+
+@pytest.mark.parametrize("hole", [np.s_[0:8, 0:8], np.s_[40:41, 55:56], np.s_[88:96, 104:112]])
+def test_the_smallest_holes_anywhere_are_served(hole: tuple[slice, slice]) -> None:
+    """Few targets may have no neighbour whose example could go on."""
+    colour, _ = textured()
+    known = np.ones(colour.shape[:2], np.float32)
+    known[hole] = 0
+    frame = frame_of(colour, known)
+    out = add_detail(colour, 0.5 + 0.1 * (colour - 0.5), frame)
+    assert not np.array_equal(out[hole], colour[hole])
+    np.testing.assert_array_equal(out[known > 0], colour[known > 0])
