@@ -41,7 +41,7 @@ def _initialisers(bundle: Bundle, graph: str) -> tuple[onnx.ModelProto, dict[str
 def transformer_state(bundle: Bundle) -> tuple[TransformerConfig, dict[str, Tensor]]:
     """Sizes and weights of a starter's transformer.
 
-    The exporter keeps parameter names except those of matrices, which it stores transposed and
+    The exporter keeps parameter names except those of most matrices, which it stores transposed and
     unnamed; they are the constant operands of the graph's MatMul nodes, in the blocks' own order.
     """
     model, values = _initialisers(bundle, "transformer")
@@ -62,7 +62,8 @@ def transformer_state(bundle: Bundle) -> tuple[TransformerConfig, dict[str, Tens
     names = [f"blocks.{k}.{matrix}.weight" for k in range(layers) for matrix in MATRICES]
     wanted = MaskedTransformer(config).state_dict()
     state = {name: value for name, value in values.items() if name in wanted}
-    state |= dict(zip([*names, "head.weight"], constants, strict=True))
+    unnamed = [name for name in (*names, "head.weight") if name not in state]
+    state |= dict(zip(unnamed, constants, strict=False))
     return config, _complete(state, wanted, bundle)
 
 
