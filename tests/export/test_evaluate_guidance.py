@@ -148,7 +148,10 @@ class TestTheCommands:
         assert len(report["settings"]) == 12
         plain, *_, full = report["settings"]
         assert full["error16"] == plain["error16"]
-        assert (tmp_path / "guidance.md").read_text().count("\n| default |") == 11
+        text = (tmp_path / "guidance.md").read_text()
+        assert text.count("\n| default |") == 12
+        assert text.startswith("| strength | 0 | 0.1 | 0.2 |")
+        assert "\n| edits whose own correlation is at least 0.8 | ≥ 90 % | " in text
         for name in ("tradeoff.png", "contact.png", "methods.png"):
             with Image.open(tmp_path / name) as picture:
                 assert min(picture.size) > 100

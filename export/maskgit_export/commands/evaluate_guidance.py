@@ -141,6 +141,7 @@ def write_report(
 
     from maskgit_export.evaluate import guidance_plots, guidance_report
     from maskgit_export.evaluate.guidance import STRENGTHS, Setting, is_ours
+    from maskgit_export.evaluate.guidance_text import knob_text, settings_text
 
     table = guidance_report.table_of(outcomes)
     pictures = [edit.name for edit in edits]
@@ -161,7 +162,8 @@ def write_report(
         "settings": rows,
     }
     write_json(report, out / "guidance.json")
-    write_text(guidance_report.markdown(rows) + "\n", out / "guidance.md")
+    tables = knob_text(judged, STRENGTHS, report["verdicts"]), settings_text(rows)
+    write_text("\n".join(tables) + "\n", out / "guidance.md")
     guidance_plots.plot_tradeoff(rows, out / "tradeoff.png")
     pictures_of = {(o.edit, o.setting): o.picture for o in outcomes}
 

@@ -157,19 +157,3 @@ def summary(table: Mapping[Setting, Numbers], pictures: Sequence[str]) -> list[d
         row["unrealism"] = list(bootstrap(list(scores[setting]), pictures))
         rows.append(row)
     return rows
-
-
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table of a :func:`summary`."""
-    names = ("error16", "error4", *UNITS, "detail", "seconds")
-    lines = [
-        "| method | strength | " + " | ".join(names) + " | unrealism (95 %) |",
-        "|---" * (len(names) + 3) + "|",
-    ]
-    for row in rows:
-        options = "".join(f", {key} {value:g}" for key, value in row["options"].items())
-        mean, low, high = row["unrealism"]
-        cells = [f"{row['method']}{options}", f"{row['strength']:g}"]
-        cells += [f"{row[name]:.3g}" for name in names]
-        lines.append("| " + " | ".join([*cells, f"{mean:.2f} ({low:.2f}–{high:.2f})"]) + " |")
-    return "\n".join(lines) + "\n"
