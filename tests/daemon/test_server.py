@@ -152,10 +152,12 @@ def test_an_empty_selection_is_refused(client: Client) -> None:
         list(client.refine(PIXELS, bytes(WIDTH * HEIGHT), WIDTH, HEIGHT))
 
 
-def test_pixels_that_are_no_numbers_are_refused(client: Client) -> None:
-    window = np.full(WIDTH * HEIGHT * 4, np.nan, np.float32).tobytes()
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_refused(client: Client, value: float) -> None:
+    window = np.full(WIDTH * HEIGHT * 4, 0.5, np.float32)
+    window[7] = value
     with pytest.raises(RefusedError, match="NaN"):
-        list(client.refine(window, SELECTION, WIDTH, HEIGHT, dtype="float32"))
+        list(client.refine(window.tobytes(), SELECTION, WIDTH, HEIGHT, dtype="float32"))
 
 
 def test_the_client_refuses_what_is_not_of_the_protocol(client: Client) -> None:

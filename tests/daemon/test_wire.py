@@ -235,6 +235,20 @@ def test_an_error_names_the_message_it_is_about() -> None:
     assert refused.value.id == 7
 
 
+def test_strokes_of_another_size_than_the_selection_are_refused() -> None:
+    other = {"name": "selection", "dtype": "uint8", "shape": [2, 2]}
+    header = header_of_refine()
+    header["buffers"][1] = other
+    with pytest.raises(WireError, match="must have the width and height of the pixels"):
+        decode([json.dumps(header).encode(), bytes(24), bytes(4)], REQUESTS)
+
+
+def test_a_number_that_json_has_not_is_refused_by_the_name_of_its_field() -> None:
+    fields = {"bundle": "b", "bounds": [0, 0, 1, 1], "canvas": [9, 9], "strength": float("nan")}
+    with pytest.raises(WireError, match="field strength of a plan message must be a finite"):
+        encode(Message("plan", 1, "s", fields), REQUESTS)
+
+
 def test_the_fields_of_refine_are_those_of_the_request() -> None:
     names = [f.name for f in dataclasses.fields(request.RefineRequest)]
     assert sorted(names) == sorted([*REFINE_FIELDS, "pixels", "selection"])
