@@ -20,7 +20,7 @@ Places = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 SIDE, STEP = 8, 4
 """Pixels of a patch, and between two patches of the selection: they overlap by half."""
-SIGMA = 3.0
+SIGMA = 2.75
 """Gaussian (pixels) that parts what the tokens say, above it, from detail, below it."""
 ENERGY_SIGMA = 2.0
 """Gaussian (pixels) over which the decoder's own detail is averaged to its local strength."""
@@ -32,7 +32,7 @@ SCALE = (0.6, 1.6)
 """How much weaker or stronger than in its example detail may become."""
 SHAKE = 6.0
 """Standard deviation, of 255, of what is added to a patch's wish."""
-COHERENCE = 2.0
+COHERENCE = 1.0
 """How many times its own squared distance more an example may have that goes on a neighbour's."""
 PHASES = (
     (0, 0, ()),

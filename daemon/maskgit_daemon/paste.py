@@ -19,6 +19,9 @@ Kind = TypeVar("Kind", bound=np.generic)
 BORDER = 16
 """Known pixels further than this from the selection say nothing about its border."""
 
+SOFTNESS = 0.12
+"""Share of their neighbours in the outermost pixels; makes the border's steps those beside it."""
+
 
 def match_border(generated: Floats, frame: Frame, strength: float = 1.0) -> Floats:
     """Shift ``generated`` (H,W,3) so that it meets the known pixels round the selection.
@@ -45,6 +48,22 @@ def match_border(generated: Floats, frame: Frame, strength: float = 1.0) -> Floa
     out = generated.copy()
     out[rows, columns] += shift
     return np.clip(out, 0.0, 1.0)
+
+
+def soften_border(picture: Floats, frame: Frame) -> Floats:
+    """Mix ``SOFTNESS`` of their known neighbours into the selection's outermost pixels, (H,W,3).
+
+    Made and real texture change from pixel to pixel independently, so that the step between them
+    is a little larger than the steps inside either, which draws the outline; this makes it equal.
+    """
+    known = frame.known[..., None]
+    shown = np.pad(np.concatenate([frame.colour * known, known], -1), ((1, 1), (1, 1), (0, 0)))
+    around = shown[:-2, 1:-1] + shown[2:, 1:-1] + shown[1:-1, :-2] + shown[1:-1, 2:]
+    outermost = (around[..., 3:] > 0) & (known == 0)
+    beside = around[..., :3] / np.maximum(around[..., 3:], np.float32(1))
+    share = np.where(outermost, np.float32(SOFTNESS), np.float32(0))
+    out: Floats = picture + share * (beside - picture)
+    return out
 
 
 def toward_strokes(

@@ -24,7 +24,7 @@ from maskgit_daemon.extend import cut, window_seed
 from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds
 from maskgit_daemon.guidance import Painted, check_guidance, find_method, make_guide
 from maskgit_daemon.noise import SeededNoise
-from maskgit_daemon.paste import crop, match_border, toward_strokes
+from maskgit_daemon.paste import crop, match_border, soften_border, toward_strokes
 from maskgit_daemon.rank import Score, confidence, score
 from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.runtime import Conditioning, Model
@@ -285,7 +285,7 @@ def _tile_pass(
     # Its neighbours are made pixels too: it must meet them in full, whatever the strength.
     generated = _pixels(model, ends[0].tokens)
     picture = match_border(generated, frame)
-    picture = add_detail(picture, generated, frame, 2.0 * guided.strength)
+    picture = soften_border(add_detail(picture, generated, frame, 2.0 * guided.strength), frame)
     picture = toward_strokes(picture, frame, _kept(request) ** 2, model.bundle.stride)
     held = _held(model, frame, ends[0].tokens)
     picture = keep_painted(picture, frame, held, _kept(request))
@@ -299,7 +299,7 @@ def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens)
     picture = match_border(generated, frame, request.strength)
     picture = settle(picture, frame, 2.0 * request.strength - 1.0)
     # A light touch keeps the painted flatness too: detail comes in by half strength.
-    picture = add_detail(picture, generated, frame, 2.0 * request.strength)
+    picture = soften_border(add_detail(picture, generated, frame, 2.0 * request.strength), frame)
     amount = find_method(request.guidance).repaint(request.strength)
     stride = model.bundle.stride
     return toward_strokes(picture, frame, amount, stride, round(request.strength * stride))

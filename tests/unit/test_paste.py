@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from maskgit_daemon.cutout import cut_patch
 from maskgit_daemon.fill import extend
 from maskgit_daemon.frame import Frame
-from maskgit_daemon.paste import feathered, match_border
+from maskgit_daemon.paste import SOFTNESS, feathered, match_border, soften_border
 from maskgit_daemon.patch import Lattice, Rect
 from maskgit_daemon.request import RefineRequest
 
@@ -126,3 +126,20 @@ def test_a_patch_does_not_fade_at_the_pictures_edge(dtype: Any) -> None:
     assert (np.diff(alpha[5, :10].astype(float)) > 0).all()
     assert (np.diff(alpha[30:, 40].astype(float)) < 0).all()
     assert alpha[5, 0] == pytest.approx(0.1 * full, abs=1)
+
+
+def test_only_the_outermost_selected_pixels_are_softened() -> None:
+    rng = np.random.default_rng(0)
+    colour = rng.random((64, 64, 3), np.float32)
+    selected = np.zeros((64, 64), np.float32)
+    selected[20:40, 0:30] = 1
+    frame = frame_of(colour, selected)
+    picture = np.where(selected[..., None] > 0, rng.random((64, 64, 3), np.float32), colour)
+    out = soften_border(picture, frame)
+    inner = np.zeros_like(selected)
+    inner[21:39, 0:29] = 1
+    # The picture's own edge, on the left, is no border.
+    np.testing.assert_array_equal(out[inner > 0], picture[inner > 0])
+    np.testing.assert_array_equal(out[selected == 0], colour[selected == 0])
+    wanted = picture[20, 5] + SOFTNESS * (colour[19, 5] - picture[20, 5])
+    np.testing.assert_allclose(out[20, 5], wanted, atol=1e-6)
