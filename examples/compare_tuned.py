@@ -1,7 +1,7 @@
-"""Make the picture of docs/training.md anew: fills before and after tuning on one painting.
+"""Fills before and after tuning on one painting, side by side, and the likelihoods.
 
 The left three fifths of the painting teach; the holes are in the right two fifths, which are never
-trained on.  Run: python examples/make_tuning_picture.py PAINTING BUNDLE_AFTER [--split FOLDER]
+trained on.  Run: python examples/compare_tuned.py PAINTING BUNDLE_AFTER [--split FOLDER] [-o FILE]
 With --split alone the teaching part is written there, to be given to `maskgit train transformer`.
 """
 
@@ -20,7 +20,6 @@ from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.runtime import Model, load_model
 from maskgit_export.evaluate.likelihood import judge_likelihood
 
-OUT = Path(__file__).parents[1] / "docs" / "pictures" / "training-tuned.jpg"
 TAUGHT = 0.6
 SIDE, HOLE = 256, 80
 """Pixels of a window shown, and of the square hole in its middle."""
@@ -64,6 +63,7 @@ def main() -> None:
     parser.add_argument("painting", type=Path)
     parser.add_argument("after", type=Path, nargs="?")
     parser.add_argument("--split", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("tuned.jpg"))
     given = parser.parse_args()
     painting = np.asarray(Image.open(given.painting).convert("RGB"))
     edge = round(TAUGHT * painting.shape[1])
@@ -81,8 +81,8 @@ def main() -> None:
         for seed, window in enumerate(shown)
     ]
     sheet = np.concatenate([np.concatenate(row, 1) for row in rows], 0)
-    Image.fromarray(sheet).save(OUT, quality=85)
-    print(OUT.name, sheet.shape)
+    Image.fromarray(sheet).save(given.output, quality=85)
+    print(given.output, sheet.shape)
 
 
 if __name__ == "__main__":
