@@ -60,13 +60,14 @@ def add_detail(picture: Floats, generated: Floats, frame: Frame, amount: float =
     known = frame.known > 0
     if amount <= 0 or min(known.shape) < SIDE:
         return picture
-    sources, targets = _sources(known), _targets(known)
+    whole = _whole(known)
+    sources, targets = _sources(whole), _targets(whole)
     if len(sources[0]) < FEWEST_SOURCES or not len(targets[0]):
         return picture
     real = np.where(known[..., None], frame.colour, picture)
     drawn = blur(generated, SIGMA)
     strength = np.sqrt(blur(np.square((generated - drawn) @ LUMA), ENERGY_SIGMA))
-    chosen = _choose(drawn, strength, known, targets, sources)
+    chosen = _choose(_looks(drawn, strength), whole, targets, sources)
     high = real - blur(real, SIGMA)
     patches = _patches(high, chosen).transpose(0, 2, 3, 1)
     centre = SIDE // 2
@@ -98,18 +99,24 @@ def blur(array: Floats, sigma: float) -> Floats:
     return np.ascontiguousarray(array)
 
 
-def _sources(known: NDArray[np.bool_]) -> Places:
+def _whole(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the patch with its top left corner at each pixel is known, (H−7,W−7)."""
+    counts = np.pad(known, ((1, 0), (1, 0))).cumsum(0, np.int32).cumsum(1, np.int32)
+    inside = counts[SIDE:, SIDE:] - counts[:-SIDE, SIDE:] - counts[SIDE:, :-SIDE]
+    found: NDArray[np.bool_] = inside + counts[:-SIDE, :-SIDE] == SIDE * SIDE
+    return found
+
+
+def _sources(whole: NDArray[np.bool_]) -> Places:
     """Top and left of the patches that are known to the last pixel, ``MOST_SOURCES`` at most."""
-    windows = sliding_window_view(known, (SIDE, SIDE))[::SOURCE_STEP, ::SOURCE_STEP]
-    tops, lefts = np.nonzero(windows.all((2, 3)))
+    tops, lefts = np.nonzero(whole[::SOURCE_STEP, ::SOURCE_STEP])
     every = np.linspace(0, len(tops) - 1, min(len(tops), MOST_SOURCES)).astype(np.intp)
     return tops[every] * SOURCE_STEP, lefts[every] * SOURCE_STEP
 
 
-def _targets(known: NDArray[np.bool_]) -> Places:
+def _targets(whole: NDArray[np.bool_]) -> Places:
     """Top and left, on the lattice of ``STEP``, of the patches with an unknown pixel."""
-    windows = sliding_window_view(known, (SIDE, SIDE))[::STEP, ::STEP]
-    tops, lefts = np.nonzero(~windows.all((2, 3)))
+    tops, lefts = np.nonzero(~whole[::STEP, ::STEP])
     return tops * STEP, lefts * STEP
 
 
@@ -119,23 +126,27 @@ def _patches(maps: Floats, places: Places) -> Floats:
     return found
 
 
-def _describe(drawn: Floats, strength: Floats, places: Places) -> Floats:
-    """What patches look like without their detail: (n,52) whole numbers within ±255."""
+def _looks(drawn: Floats, strength: Floats) -> Floats:
+    """What patches are told by: (H,W,4), weighted luma, two colours and strength of detail."""
     luma = drawn @ LUMA
-    colours = [luma, CHROMA * (drawn[..., 0] - luma), CHROMA * (drawn[..., 2] - luma)]
-    seen = _patches(np.stack(colours, -1), places)[..., ::2, ::2]
+    red, blue = CHROMA * (drawn[..., 0] - luma), CHROMA * (drawn[..., 2] - luma)
+    return np.stack([luma, red, blue, ENERGY * strength], -1).astype(np.float32)
+
+
+def _describe(looks: Floats, places: Places) -> Floats:
+    """What patches look like without their detail: (n,52) whole numbers within ±255."""
+    patches = _patches(looks, places)
+    seen = patches[:, :3, ::2, ::2]
     mean = seen.mean((2, 3), keepdims=True)
     seen = seen - np.float32(1 - MEAN) * mean
-    rough = _patches(ENERGY * strength[..., None], places)[..., 1::4, 1::4]
+    rough = patches[:, 3:, 1::4, 1::4]
     flat = np.concatenate([part.reshape(len(part), -1) for part in (seen, rough)], 1)
     # Whole numbers, so small that sums of products are exact in float32: threads and machines may
     # add them up in any order and still agree on the nearest.
     return np.asarray(np.rint(np.clip(flat, -1.0, 1.0) * 255.0), np.float32)
 
 
-def _choose(
-    drawn: Floats, strength: Floats, known: NDArray[np.bool_], targets: Places, sources: Places
-) -> Places:
+def _choose(looks: Floats, whole: NDArray[np.bool_], targets: Places, sources: Places) -> Places:
     """For each target the place of its example: the most alike, or one that goes on a neighbour's.
 
     Every second target in both directions takes the most alike; those between take, if it is not
@@ -143,17 +154,15 @@ def _choose(
     of texture stay whole.  The wish of each is shaken a little, or a flat stroke would get one and
     the same example over and over, which shows as a grid.
     """
-    wishes = _describe(drawn, strength, targets)
+    wishes = _describe(looks, targets)
     shaken = wishes + np.rint(SHAKE * _noise(wishes.shape))
-    examples = _describe(drawn, strength, sources)
+    examples = _describe(looks, sources)
     best = _most_alike(shaken, examples)
     costs = np.square(wishes - examples[best]).sum(1)
     rows, columns = targets[0] // STEP, targets[1] // STEP
     # Where each lattice point's example lies; a margin of points that have none.
     top = np.full((rows.max() + 3, columns.max() + 3), -1, np.intp)
     left = top.copy()
-    whole = np.zeros(known.shape, np.bool_)
-    whole[: 1 - SIDE, : 1 - SIDE] = sliding_window_view(known, (SIDE, SIDE)).all((2, 3))
     tops, lefts = sources[0][best], sources[1][best]
     for odd_row, odd_column, ways in PHASES:
         part = np.flatnonzero((rows % 2 == odd_row) & (columns % 2 == odd_column))
@@ -162,11 +171,11 @@ def _choose(
             beside = rows[part] + down + 1, columns[part] + across + 1
             y, x = top[beside] - down * STEP, left[beside] - across * STEP
             inside = (top[beside] >= 0) & (y >= 0) & (x >= 0)
-            inside &= (y < known.shape[0]) & (x < known.shape[1])
+            inside &= (y < whole.shape[0]) & (x < whole.shape[1])
             inside[inside] = whole[y[inside], x[inside]]
             if not inside.any():
                 continue
-            found = _describe(drawn, strength, (y[inside], x[inside]))
+            found = _describe(looks, (y[inside], x[inside]))
             cost = np.square(wishes[part[inside]] - found).sum(1)
             better = cost <= limit[inside]
             taken = np.flatnonzero(inside)[better]

@@ -45,14 +45,20 @@ def extend(values: Floats, weight: Floats) -> Floats:
 
 def membrane(values: Floats, known: Floats) -> Floats:
     """``values`` (H,W,C) where ``known`` (H,W) is 1; elsewhere nearly harmonic between them."""
-    held = known[..., None] > 0
-    values = np.where(held, values, np.float32(0))
-    out = extend(values, known)
+    held = known > 0
+    out = np.where(held[..., None], values, extend(values, known))
+    if held.all():
+        return out
     # Pull-push is a pixel too vague at the border itself, where the eye is keenest.
+    box = tuple(
+        slice(max(0, int(places.min()) - 1), int(places.max()) + 2) for places in np.nonzero(~held)
+    )
+    part, fixed = out[box], held[box][..., None]
     for _ in range(RELAXATIONS):
-        wide = np.pad(out, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        wide = np.pad(part, ((1, 1), (1, 1), (0, 0)), mode="edge")
         around = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
-        out = np.where(held, values, np.float32(0.25) * around)
+        part = np.where(fixed, part, np.float32(0.25) * around)
+    out[box] = part
     return out
 
 

@@ -87,11 +87,12 @@ def test_without_enough_examples_the_picture_stays_as_it_is() -> None:
 
 def test_the_choice_of_examples_does_not_depend_on_how_sums_are_ordered() -> None:
     """Whole numbers below 2²⁴ are exact in float32, so every machine finds the same nearest."""
-    from maskgit_daemon.detail import _describe, _sources
+    from maskgit_daemon.detail import _describe, _looks, _sources, _whole
 
     colour, frame = textured()
     extreme = np.where(colour > 0.5, np.float32(4), np.float32(-4))
-    found = _describe(extreme, np.ones(colour.shape[:2], np.float32), _sources(frame.known > 0))
+    looks = _looks(extreme, np.ones(colour.shape[:2], np.float32))
+    found = _describe(looks, _sources(_whole(frame.known > 0)))
     assert np.array_equal(found, np.rint(found))
     assert 3 * np.square(found.astype(np.float64)).sum(1).max() < 2**24
 
