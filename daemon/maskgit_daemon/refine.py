@@ -84,7 +84,6 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
     for variant, end in enumerate(ends):
         picture = _picture(model, request, frame, end.tokens)
         score = _score(model, rows[0].label, frame, picture, end)
-        colour = _selected(request, frame, scale, picture)
         if areas:
             kept = _kept(request)
             picture = keep_painted(picture, frame, _held(model, frame, end.tokens), kept)
@@ -94,6 +93,8 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
                 progress = ((1 + number) * passes, total)
                 yield from _tile_pass(model, request, rows, window, tile, variant, progress)
             colour = crop(window, selection_bounds(request.selection))[..., :3]
+        else:
+            colour = crop(picture, frame.bounds)
         info = _facts(frame, variant) | {"score": round(score.value, 6), "score_by": score.by}
         patches.append(cut_patch(request, colour, end.tokens, info))
     return patches
