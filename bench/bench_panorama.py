@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from maskgit_daemon.bundle import STARTER, load_bundle
-from maskgit_daemon.extend import SPARE, Sides, band_statistics, window_seed
+from maskgit_daemon.extend import SPARE, Sides, window_seed
 from maskgit_daemon.extend_here import extend_here, reach_of
 from maskgit_daemon.runtime import load_model
 from maskgit_export.evaluate.intervals import bootstrap
@@ -33,6 +33,24 @@ Floats = NDArray[np.float64]
 SIDE = 128
 
 
+BANDS = 4
+"""Bands, at least, that a picture is cut into to learn how much its colours vary."""
+
+
+def band_statistics(source: NDArray[np.uint8], thickness: int) -> tuple[Floats, Floats]:
+    """Mean colours (n,3) and standard deviations (n,) of upright bands of a picture (H,W,4).
+
+    They are ``thickness`` pixels wide, or less so that there are four, and overlap by half.
+    """
+    values = source[..., :3].astype(np.float64)
+    extent = values.shape[1]
+    thickness = max(1, min(thickness, extent // BANDS))
+    starts = range(0, max(1, extent - thickness + 1), max(1, thickness // 2))
+    bands = [values[:, k : k + thickness] for k in starts]
+    means = np.array([band.mean((0, 1)) for band in bands])
+    return means, np.array([band.std((0, 1)).mean() for band in bands])
+
+
 def luma(pixels: NDArray[np.uint8]) -> Floats:
     weighted: Floats = pixels[..., :3].astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     return weighted
@@ -40,7 +58,7 @@ def luma(pixels: NDArray[np.uint8]) -> Floats:
 
 def drift(pixels: NDArray[np.uint8], source: NDArray[np.uint8]) -> tuple[float, float]:
     """Excess distance of the mean colour, and relative contrast, of one window."""
-    means, spreads = band_statistics(source, 1, pixels.shape[1])
+    means, spreads = band_statistics(source, pixels.shape[1])
     centre = means.mean(0)
     own = np.linalg.norm(means - centre, axis=1).max()
     away = np.linalg.norm(pixels[..., :3].mean((0, 1)) - centre)

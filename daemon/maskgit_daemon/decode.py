@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.guidance.base import Guide, View
 from maskgit_daemon.noise import Noise, SeededNoise
-from maskgit_daemon.orders import halton_ranks
+from maskgit_daemon.orders import ORDERS, halton_ranks, outward_cost
 from maskgit_daemon.remask import doubtful, log_softmax_at, suits
 from maskgit_daemon.schedules import masked_share
 
@@ -37,9 +37,10 @@ class DecodeJob:
 
     ``tokens`` (h,w) int64, ``codes`` (K, the mask id) where unknown.  ``temperature`` scales the
     draw's noise, 0 takes the likeliest; ``choice_temperature`` scales that of the ranking and falls
-    to 0 over the steps.  ``order``: confidence, halton or random.  ``start_step``: the schedule is
-    entered there (the paper edits from step 2 of 12), so ``steps − start_step`` passes are made,
-    and then ``more`` that take back and redraw a few (:mod:`maskgit_daemon.remask`).
+    to 0 over the steps.  ``order``: one of :data:`~maskgit_daemon.orders.ORDERS`.  ``start_step``:
+    the schedule is entered there (the paper edits from step 2 of 12), so ``steps − start_step``
+    passes are made, and then ``more`` that take back and redraw a few
+    (:mod:`maskgit_daemon.remask`).
     Raises :class:`RequestError` if steps, order or token ids make no sense.
     """
 
@@ -62,9 +63,9 @@ class DecodeJob:
             raise RequestError(f"A token lies outside 0 … {self.codes}; give codes or the mask id.")
         if not 0 <= self.start_step < self.steps:
             raise RequestError(f"Step {self.start_step} of {self.steps} cannot be the first one.")
-        if self.order not in ("confidence", "halton", "random"):
+        if self.order not in ORDERS:
             raise RequestError(
-                f"There is no order {self.order!r}; choose one of confidence, halton, random."
+                f"There is no order {self.order!r}; choose one of {', '.join(ORDERS)}."
             )
 
 
@@ -295,6 +296,8 @@ def _ranking(
     else:
         heat = np.float32(job.choice_temperature) * (np.float32(1) - ratio)
         scores = log_probability + heat * job.noise.choice(state.step, cells)
+        if job.order == "outward":
+            scores = scores - outward_cost(job.tokens == job.codes)[cells]
     return scores, masked_after(job.schedule, ratio, state.at_start, len(cells))
 
 

@@ -9,22 +9,22 @@ lacking their neighbours, but what it makes there fades in from them, so that no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskgit_daemon.errors import RequestError
+from maskgit_daemon.palette import Palette, hold, palette_of
 from maskgit_daemon.patch import Rect
 
 MAX_GROWN_PIXELS = 500_000_000
 SPARE = 16
 """Outermost pixels of a window, over which the next one fades in."""
-BANDS = 4
-"""Bands, at least, that the picture is cut into to learn how much its colours vary."""
-GAINS = (0.6, 1.25)
-"""The least and the most that a strip's contrast is multiplied by."""
+DEFAULTS: Mapping[str, Any] = {"order": "outward", "temperature": 0.9}
+"""Of a request, unless told otherwise: an odd token that one selection can bear leads all windows
+after it astray, and what is known is to grow outward."""
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -129,16 +129,24 @@ def extend_picture(
     """The grown picture (H,W,4), its transparent rim made strip by strip.
 
     ``fill`` makes a tile; known pixels are never written.  ``held``: joints fade
-    and colours are held (:func:`faded_in`, :func:`anchored`); else the windows stand as they come.
+    and colours are held (:func:`faded_in`, :mod:`~maskgit_daemon.palette`); else the windows stand
+    as they come.
     """
     height, width = grown.shape[:2]
     size = (width - sides.left - sides.right, height - sides.top - sides.bottom)
     spare = Sides(*(SPARE if pixels else 0 for pixels in sides))
     work = grow(grown, spare)
+
+    def before(side: str) -> Rect:
+        """What stands beside ``side`` before anything is added there: all of it held already."""
+        if side in ("left", "right"):
+            return Rect(sides.left, sides.top, *size)
+        return Rect(0, sides.top, width, size[1])
+
     whole = work[cut(Rect(spare.left, spare.top, width, height))]
-    source = whole[cut(Rect(sides.left, sides.top, *size))]
     number = 0
     spare_pixels: dict[str, Bytes] = {}
+    palettes: dict[str, Palette] = {}
     for strip in plan_strips(size, sides, reach):
         view = work[cut(_moved(strip.canvas, spare.left, spare.top))]
         for tile in strip.tiles:
@@ -149,7 +157,9 @@ def extend_picture(
         made = view[region].copy()
         view[region] = 0
         if held:
-            made = anchored(made, source, strip.side)
+            if strip.side not in palettes:
+                palettes[strip.side] = palette_of(whole[cut(before(strip.side))], strip.side)
+            made = hold(made, palettes[strip.side], strip.side)
         kept, beyond = _split(made, strip.side)
         if held and strip.side in spare_pixels:
             kept = faded_in(kept, spare_pixels[strip.side], strip.side)
@@ -175,50 +185,6 @@ def faded_in(strip: Bytes, before: Bytes, side: str) -> Bytes:
     mixed = weight * own[near].astype(np.float64) + (1.0 - weight) * old[near]
     own[near] = (mixed + 0.5).astype(np.uint8)
     return out
-
-
-def anchored(strip: Bytes, source: Bytes, side: str) -> Bytes:
-    """A strip (h,w,4) held to the colours that the source picture (H,W,4) itself shows.
-
-    Colour drifts when windows follow windows (MaskGIT, appendix F).  The source is cut into bands
-    as thick as the strip; a mean or standard deviation of the strip outside the range of the
-    bands' is brought back to its nearer end, within that nothing is changed.  The correction fades
-    in from the joint over half the strip, so that no seam appears.
-    """
-    axis, outward = _direction(side)
-    values = strip[..., :3].astype(np.float64)
-    thickness = values.shape[axis]
-    means, spreads = band_statistics(source, axis, thickness)
-    mean, spread = values.mean((0, 1)), float(values.std((0, 1)).mean())
-    shift = np.clip(mean, means.min(0), means.max(0)) - mean
-    wanted = float(np.clip(spread, spreads.min(), spreads.max()))
-    gain = float(np.clip(wanted / max(spread, 1e-6), *GAINS))
-    if not shift.any() and gain == 1.0:
-        return strip
-    fade = _smooth(np.minimum(1.0, (np.arange(thickness) + 0.5) / max(1.0, thickness / 2.0)))
-    if outward < 0:
-        fade = fade[::-1]
-    fade = fade[None, :, None] if axis else fade[:, None, None]
-    moved = values + fade * (shift + (gain - 1.0) * (values - mean))
-    out = strip.copy()
-    out[..., :3] = np.clip(moved + 0.5, 0.0, 255.0).astype(np.uint8)
-    return out
-
-
-def band_statistics(source: Bytes, axis: int, thickness: int) -> tuple[Floats, Floats]:
-    """Mean colours (n,3) and standard deviations (n,) of a picture's bands along ``axis``.
-
-    Bands are ``thickness`` pixels thick, or thinner so that there are at least four, and overlap
-    by half.
-    """
-    values = source[..., :3].astype(np.float64)
-    extent = values.shape[axis]
-    thickness = max(1, min(thickness, extent // BANDS))
-    starts = range(0, max(1, extent - thickness + 1), max(1, thickness // 2))
-    bands = [np.take(values, range(k, min(extent, k + thickness)), axis) for k in starts]
-    means = np.array([band.mean((0, 1)) for band in bands])
-    spreads = np.array([band.std((0, 1)).mean() for band in bands])
-    return means, spreads
 
 
 def window_seed(seed: int, variant: int, number: int) -> int:

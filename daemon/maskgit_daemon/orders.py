@@ -7,6 +7,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from maskgit_daemon.distance import depth
+
+ORDERS = ("confidence", "outward", "halton", "random")
+
+OUTWARD = 2.0
+"""Nats that a step away from what is known takes from a token's confidence."""
+
 
 @lru_cache(maxsize=32)
 def halton_ranks(height: int, width: int) -> NDArray[np.int64]:
@@ -31,6 +38,17 @@ def halton_ranks(height: int, width: int) -> NDArray[np.int64]:
     ranks[hit[np.argsort(first)]] = np.arange(cells)
     ranks.setflags(write=False)
     return ranks
+
+
+def outward_cost(unknown: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(h·w,) what each cell's confidence loses for its distance from the known ones, in nats.
+
+    Where much is unknown, confidence alone begins with what is plain, and a sky fills the picture
+    before the ground has reached it; so what is known grows outward.  All 0 where nothing is known.
+    """
+    if unknown.all():
+        return np.zeros(unknown.size, np.float32)
+    return np.float32(OUTWARD) * depth(unknown).reshape(-1)
 
 
 def _radical_inverse(index: NDArray[np.int64], base: int) -> NDArray[np.float64]:

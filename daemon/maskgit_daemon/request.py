@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskgit_daemon.errors import RequestError
+from maskgit_daemon.orders import ORDERS
 from maskgit_daemon.schedules import find_schedule
 
 MAX_WINDOW_PIXELS = 16_000_000
 MAX_STEPS = 256
 MAX_VARIANTS = 16
-ORDERS = ("confidence", "halton", "random")
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 Mask = NDArray[np.uint8]

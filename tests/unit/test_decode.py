@@ -13,6 +13,7 @@ from tests.unit.tiny_google import CODES, TinyGoogle, as_grid, golden
 from maskgit_daemon.decode import DecodeJob, advance, begin, decode, masked_after
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.noise import GivenNoise, SeededNoise
+from maskgit_daemon.orders import ORDERS
 from maskgit_daemon.schedules import SCHEDULES
 
 
@@ -104,7 +105,7 @@ def jobs(draw):
         steps=steps,
         start_step=draw(st.integers(0, steps - 1)),
         schedule=draw(st.sampled_from(sorted(SCHEDULES))),
-        order=draw(st.sampled_from(["confidence", "halton", "random"])),
+        order=draw(st.sampled_from(ORDERS)),
         temperature=draw(st.sampled_from([0.0, 0.5, 1.0, 2.0])),
         choice_temperature=draw(st.sampled_from([0.0, 4.5])),
         noise=SeededNoise(draw(st.integers(0, 2**63 - 1)), draw(st.integers(0, 15))),
@@ -167,6 +168,17 @@ class TestWhatAlwaysHolds:
                 tuple(cell) for cell in order[:placed].tolist()
             }
 
+    def test_outward_order_lets_what_is_known_grow(self):
+        tokens = np.full((8, 16), 9, np.int64)
+        tokens[:, 0] = 1
+        job = DecodeJob(tokens, 9, order="outward", choice_temperature=0.0)
+        # Equal logits everywhere: the distance alone decides.
+        _, asks = finish(decode(job), lambda tokens: np.zeros((8, 16, 9), np.float32))
+        for ask in asks[1:]:
+            columns = np.flatnonzero((~ask.unknown).all(0))
+            reached = np.flatnonzero((~ask.unknown).any(0)).max()
+            assert columns.max() >= reached - 1
+
 
 class TestWhatIsRefused:
     @pytest.mark.parametrize(
@@ -178,7 +190,7 @@ class TestWhatIsRefused:
             ({"tokens": np.full((2, 2), -1, np.int64)}, "0 … 9"),
             ({"steps": 0}, "Step"),
             ({"start_step": 8}, "Step 8 of 8"),
-            ({"order": "spiral"}, "confidence, halton, random"),
+            ({"order": "spiral"}, "confidence, outward, halton, random"),
         ],
     )
     def test_in_one_sentence(self, change, word):

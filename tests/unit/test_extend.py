@@ -16,8 +16,6 @@ from maskgit_daemon.extend import (
     SPARE,
     Reach,
     Sides,
-    anchored,
-    band_statistics,
     cut,
     extend_picture,
     faded_in,
@@ -164,29 +162,3 @@ def test_the_cut_window_has_the_tile_selected() -> None:
     np.testing.assert_array_equal(pixels, view[5:15, 10:25])
     assert selection.sum() == 255 * 20
     assert (selection[1:5, 2:7] == 255).all()
-
-
-def noisy(mean: float, spread: float, width: int) -> NDArray[np.uint8]:
-    values = np.random.default_rng(1).normal(mean, spread, (64, width, 1)).repeat(4, 2)
-    return np.clip(values, 0, 255).astype(np.uint8)
-
-
-@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
-def test_a_strip_within_the_colours_of_the_picture_stays_as_it_is(side: str) -> None:
-    source = noisy(120, 20, 200)
-    strip = source[:, 40:90] if side in ("left", "right") else source[10:40]
-    np.testing.assert_array_equal(anchored(strip.copy(), source, side), strip)
-
-
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_a_strip_that_drifted_comes_back_away_from_the_joint(side: str) -> None:
-    source = noisy(120, 20, 200)
-    strip = noisy(180, 5, 60)
-    held = anchored(strip, source, side)
-    joint = (slice(None), -1 if side == "left" else 0)
-    outer = (slice(None), slice(0, 25) if side == "left" else slice(35, None))
-    np.testing.assert_array_equal(held[joint], strip[joint])
-    low, high = band_statistics(source, 1, 60)[0].min(), band_statistics(source, 1, 60)[0].max()
-    assert low - 2 < held[outer][..., :3].mean() < high + 2
-    assert held[outer][..., :3].std() > 1.15 * strip[outer][..., :3].std()
-    np.testing.assert_array_equal(held[..., 3], strip[..., 3])

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.extend import (
+    DEFAULTS,
     Reach,
     Sides,
     cut,
@@ -101,7 +102,7 @@ def _chain(
     def fill(view: Bytes, tile: Rect, number: int) -> Bytes:
         plan = client.plan(fields["bundle"], tile, (view.shape[1], view.shape[0]))
         pixels, selection = window_of(view, tile, Rect(*plan.window))
-        told = {**fields, "seed": window_seed(seed, variant, number)}
+        told = {**DEFAULTS, **fields, "seed": window_seed(seed, variant, number)}
         height, width = selection.shape
         done = bar.n
         result = wait(client.refine(pixels.data, selection.data, width, height, **told), bar)

@@ -31,7 +31,7 @@ from maskgit_export.commands.evaluate_options import (
 )
 from maskgit_export.evaluate import studies as s
 from maskgit_export.evaluate.fills import Settings, make_tasks
-from maskgit_export.evaluate.pictures import native_windows
+from maskgit_export.evaluate.pictures import native_windows, scene_windows
 from maskgit_export.evaluate.plots import plot_lines, plot_panels
 from maskgit_export.evaluate.realism import UNITS
 from maskgit_export.evaluate.tables import report_as_text
@@ -177,7 +177,7 @@ def classes(
 
     if model.bundle.condition.kind != "class":
         raise MaskgitError(f"The bundle {model.bundle.name} takes no classes; give one that does.")
-    folder = pictures_or_sentence(load_folder, photos, scales=(1.0, 0.5))
+    folder = pictures_or_sentence(load_folder, photos, max_side=384, scales=(1.0,))
     with tqdm(desc="classifier", disable=as_json) as bar:
 
         def show(loss: float) -> None:
@@ -188,7 +188,7 @@ def classes(
             judge = train_judge(folder, minutes, seed, show)
         except ValueError as error:
             raise MaskgitError(f"{photos} cannot be used: {error}; add categories.") from None
-    windows = pictures_or_sentence(native_windows, data, count, 128, seed)
+    windows = pictures_or_sentence(scene_windows, data, count, 256, seed)
     with tqdm(total=2 * len(windows), desc="edits", disable=as_json) as bar:
         found = judge_classes(model, judge, windows, guidance_scale, seed, bar.update)
     report({"bundle": model.bundle.name, **found.as_dict()}, "classes", out, as_json)

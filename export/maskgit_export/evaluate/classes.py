@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.Image import Resampling
 
 from maskgit_daemon.refine import refine
 from maskgit_daemon.runtime import Model
@@ -20,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ClassReport:
-    """Shares 0…1 of the centre holes (64 × 64 px of windows of 128 px).
+    """Shares 0…1 of the centre holes, half a scene wide and high.
 
     ``asked``: those in which the judge sees the class asked for; ``unasked``: those in which it
     sees that class when none is asked for (what the surroundings suggest); ``chance``: 1 / classes;
@@ -84,5 +86,8 @@ def judge_classes(
 
 
 def _middle(pixels: Pixels) -> Pixels:
-    top, left = ((n - PATCH) // 2 for n in pixels.shape[:2])
-    return pixels[top : top + PATCH, left : left + PATCH]
+    """The hole's pixels (h,w,3) as the judge sees them, (PATCH,PATCH,3)."""
+    height, width = pixels.shape[:2]
+    hole = pixels[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4]
+    small = Image.fromarray(np.ascontiguousarray(hole)).resize((PATCH, PATCH), Resampling.BOX)
+    return np.asarray(small)

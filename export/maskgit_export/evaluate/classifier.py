@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import monotonic
 
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskgit_export.data import PictureFolder, random_crop
+from maskgit_export.evaluate.pictures import reduced
 
 Pixels = NDArray[np.uint8]
 
 PATCH, BATCH, RATE = 64, 48, 2e-3
+SCENES = (104, 128, 160)
+"""Shorter sides, in pixels, that the pictures are shown at: a patch is half a scene or so."""
 
 
 class Classifier(nn.Module):
@@ -65,14 +68,16 @@ def _tensor(patches: Sequence[Pixels]) -> Tensor:
 def train_judge(
     folder: PictureFolder, minutes: float, seed: int, on_step: Callable[[float], object]
 ) -> Judge:
-    """Train for ``minutes``; every category is drawn equally often.
+    """Train for ``minutes`` on patches of ``PATCH`` px; every category is drawn equally often.
 
     ``on_step`` is called with the loss after every step.  Raises ValueError if the folder's
     pictures have fewer than two categories.
     """
-    by_category = [
-        [p for p in folder.pictures if p.category == c] for c in range(len(folder.categories))
+    scenes = [
+        replace(p, scales=tuple(reduced(p.scales[0], side) for side in SCENES))
+        for p in folder.pictures
     ]
+    by_category = [[p for p in scenes if p.category == c] for c in range(len(folder.categories))]
     if sum(map(bool, by_category)) < 2:
         raise ValueError("the pictures have fewer than two categories")
     rng = np.random.default_rng(seed)
