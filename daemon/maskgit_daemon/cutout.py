@@ -26,10 +26,15 @@ def cut_patch(
     """
     place = selection_bounds(request.selection)
     alpha = _alpha(request.selection, place, request.feather)
+    # 16 megapixels are 256 MB as floats: one copy, changed in place.
     values = np.dstack([colour, alpha])
-    pixels: Pixels = values.astype(np.float32)
+    pixels: Pixels
     if request.pixels.dtype == np.uint8:
-        pixels = (values * 255.0 + 0.5).astype(np.uint8)
+        values *= 255.0
+        values += 0.5
+        pixels = values.astype(np.uint8)
+    else:
+        pixels = values.astype(np.float32, copy=False)
     told = {"seed": request.seed, **info, "grid": list(tokens.shape)}
     return Patch(place.left, place.top, pixels, tokens, told)
 

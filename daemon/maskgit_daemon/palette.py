@@ -109,17 +109,17 @@ def _nearest(colour: Floats, palette: Floats) -> Floats:
 
 def _cells(values: Floats) -> Floats:
     """Means (n,m,c) of ``CELL`` × ``CELL`` pixels of (h,w,c), or nearly so at odd sizes."""
-    size = tuple(max(1, round(extent / CELL)) for extent in values.shape[:2])
-    return _resized(values, size, Image.Resampling.BOX)
+    height, width = (max(1, round(extent / CELL)) for extent in values.shape[:2])
+    return _resized(values, height, width, Image.Resampling.BOX)
 
 
 def _enlarged(cells: Floats, shape: tuple[int, ...]) -> Floats:
-    return _resized(cells.astype(np.float32), shape[:2], Image.Resampling.BILINEAR)
+    return _resized(cells.astype(np.float32), shape[0], shape[1], Image.Resampling.BILINEAR)
 
 
-def _resized(values: Floats, size: tuple[int, ...], how: Image.Resampling) -> Floats:
+def _resized(values: Floats, height: int, width: int, how: Image.Resampling) -> Floats:
     planes = (
-        np.asarray(Image.fromarray(plane).resize(size[::-1], how))
+        np.asarray(Image.fromarray(plane).resize((width, height), how))
         for plane in np.ascontiguousarray(values.transpose(2, 0, 1))
     )
     return np.dstack(list(planes))
@@ -130,7 +130,7 @@ def _smooth(cells: Floats) -> Floats:
     for axis in (0, 1) * 2:
         padded = np.pad(cells, [(1, 1) if k == axis else (0, 0) for k in range(3)], mode="edge")
         before, after = np.delete(padded, (-1, -2), axis), np.delete(padded, (0, 1), axis)
-        cells = (before + after + 2 * cells) / 4
+        cells = np.asarray((before + after + 2 * cells) / 4, np.float32)
     return cells
 
 
@@ -138,4 +138,5 @@ def _fade(width: int, flipped: bool) -> Floats:
     """(1,w,1): 0 at the joint, 1 from ``FADE`` pixels on, without a kink at either end."""
     share = np.minimum(1.0, (np.arange(width) + 0.5) / FADE)
     share = share * share * (3 - 2 * share)
-    return (share[::-1] if flipped else share).astype(np.float32)[None, :, None]
+    ordered = share[::-1] if flipped else share
+    return np.asarray(ordered, np.float32)[None, :, None]

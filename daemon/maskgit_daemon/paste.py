@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maskgit_daemon.distance import depth
 from maskgit_daemon.fill import extend, membrane
 from maskgit_daemon.frame import Frame
 from maskgit_daemon.patch import Rect
@@ -31,7 +32,8 @@ def match_border(generated: Floats, frame: Frame, strength: float = 1.0) -> Floa
     border pixel by pixel, texture inside stays as generated.  Below ``strength`` 1 the strokes have
     a say: where the selection's own tokens reach over known pixels, their colour bleeds there on
     purpose, and taking that for an error would wash the strokes out.  A share 1 − √strength of the
-    correction is measured outside those tokens.  Returns float32 clipped to [0,1].
+    correction is measured outside those tokens, if anything known lies there.  Returns float32
+    clipped to [0,1].
     """
     left, top, width, height = frame.bounds
     tall, wide = frame.known.shape
@@ -43,8 +45,10 @@ def match_border(generated: Floats, frame: Frame, strength: float = 1.0) -> Floa
     if strength < 1.0:
         cell = (tall // frame.footprint.shape[0], wide // frame.footprint.shape[1])
         reached = np.kron(frame.footprint, np.ones(cell, np.bool_))[rows, columns]
-        beyond = extend(error, np.where(reached, np.float32(0), known))
-        shift = beyond + np.float32(math.sqrt(strength)) * (shift - beyond)
+        outside = np.where(reached, np.float32(0), known)
+        if outside.any():
+            beyond = extend(error, outside)
+            shift = beyond + np.float32(math.sqrt(strength)) * (shift - beyond)
     out = generated.copy()
     out[rows, columns] += shift
     return np.clip(out, 0.0, 1.0)
@@ -111,22 +115,8 @@ def feathered(selected: Floats, pixels: float) -> Floats:
     """
     if pixels <= 0:
         return selected
-    fade: Floats = selected * np.minimum(1.0, _depth(selected > 0) / (pixels + 1.0))
+    fade: Floats = selected * np.minimum(1.0, depth(selected > 0) / (pixels + 1.0))
     return fade.astype(np.float32)
-
-
-def _depth(inside: NDArray[np.bool_]) -> Floats:
-    """Steps (H,W) to the nearest pixel that is not ``inside``, along rows and columns; or inf."""
-    depth = np.where(inside, np.float32(np.inf), np.float32(0))
-    for axis in (0, 1):
-        shape = [1, 1]
-        shape[axis] = depth.shape[axis]
-        place = np.arange(depth.shape[axis], dtype=np.float32).reshape(shape)
-        # The least of depth + |distance along the axis|, from either side.
-        ahead = np.minimum.accumulate(depth - place, axis) + place
-        behind = np.flip(np.minimum.accumulate(np.flip(depth + place, axis), axis), axis) - place
-        depth = np.minimum(ahead, behind)
-    return depth
 
 
 def crop(array: NDArray[Kind], bounds: Rect) -> NDArray[Kind]:

@@ -16,7 +16,8 @@ from maskgit_daemon.connection_file import KeyPair
 from maskgit_daemon.door import GOODBYE_MS, Door
 from maskgit_daemon.errors import MaskgitError
 from maskgit_daemon.messages import UNEXPECTED
-from maskgit_refine.wire import MAX_TEXT, REPLIES, REQUESTS, Message, WireError, decode, encode
+from maskgit_refine.kinds import MAX_TEXT, REPLIES, REQUESTS
+from maskgit_refine.wire import Message, WireError, decode, encode
 
 LOG = logging.getLogger(__name__)
 

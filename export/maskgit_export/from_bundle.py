@@ -20,8 +20,8 @@ from maskgit_export.transformer import MaskedTransformer, TransformerConfig
 
 MATRICES = ("qkv", "out", "up", "down")
 HEAD_DIM = 64
-PREFIX = re.compile(r"^(tokenizer|model)\.")
-"""The wrapper that was exported held the tokenizer under a name of its own."""
+PREFIX = re.compile(r"^(tokenizer|model|net)\.")
+"""A wrapper that was exported held the tokenizer or transformer under a name of its own."""
 
 
 def _initialisers(bundle: Bundle, graph: str) -> tuple[onnx.ModelProto, dict[str, Tensor]]:
@@ -53,6 +53,7 @@ def transformer_state(bundle: Bundle) -> tuple[TransformerConfig, dict[str, Tens
         width=width,
         layers=layers,
         heads=width // HEAD_DIM,
+        takes_guidance=bundle.takes_guidance_tokens,
     )
     constants = [
         values[node.input[1]].t().contiguous()

@@ -126,8 +126,10 @@ class MaskedTransformer(nn.Module):
         self.head.weight.copy_(0.02 * spread)
 
     def features(self, tokens: Tensor, labels: Tensor, guidance: Tensor | None = None) -> Tensor:
-        """The last hidden state (B,h,w,width), normed."""
+        """The last hidden state (B,h,w,width), normed; no guidance is −1 everywhere."""
         x = self.embed(tokens) + self.label(labels)[:, None, None, :]
+        if guidance is None and self.config.takes_guidance:
+            guidance = torch.full_like(tokens, -1)
         if guidance is not None:
             # −1 means "no guidance here"; it is row K, which the zero start leaves silent.
             index = torch.where(guidance < 0, self.config.codes, guidance)

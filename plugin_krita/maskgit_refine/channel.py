@@ -19,7 +19,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 from .answers import refusal
 from .connection import ClientError, Connection, NoDaemonError
-from .wire import REPLIES, REQUESTS, Buffer, Message, WireError, decode, encode
+from .kinds import REPLIES, REQUESTS
+from .wire import Buffer, Message, WireError, decode, encode
 
 SILENCE_SECONDS = 15.0
 ONE_DAY_MS = 86_400_000

@@ -148,7 +148,10 @@ class Refiner(QtCore.QObject):
             self.previewed.emit(job.previews.add(event.preview))
 
     def _add(self, job: Job, result: events.Finished) -> None:
-        if job.adding or not result.pictures:
+        if job.adding:
+            return
+        if not result.pictures:
+            self._end("The daemon sent no picture back; nothing was changed.", loud=True)
             return
         picture = result.pictures[0]
         if not picture.footprint:
@@ -179,12 +182,11 @@ class Refiner(QtCore.QObject):
             document.setActiveNode(layer)
 
     def _fail(self, job: Job, error: Exception) -> None:
-        if self._job is not job:
-            return
         if not isinstance(error, PictureError):
             traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
             error = PictureError(f"The plugin met an error of its own ({error}); please report it.")
-        self._end(str(error), loud=True)
+        if self._job is job:
+            self._end(str(error), loud=True)
 
     def _end(self, sentence: str, loud: bool = False) -> None:
         self._job = None

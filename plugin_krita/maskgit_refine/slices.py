@@ -18,18 +18,23 @@ def run_in_slices(
 ) -> None:
     """Advance ``work`` a few milliseconds at a time; a number it yields is a pause in ms.
 
-    Ends with one call: ``done`` with its return value or ``failed`` with its exception.
+    Ends with ``done``, called with its return value, or with ``failed``, called with the exception
+    of either.
     """
+
+    def whole() -> Generator[int, None, None]:
+        done((yield from work))
+
+    steps = whole()
 
     def advance() -> None:
         end = time.perf_counter() + SLICE_SECONDS
         try:
             while True:
-                pause = next(work)
+                pause = next(steps)
                 if pause or time.perf_counter() >= end:
                     break
-        except StopIteration as stop:
-            done(stop.value)
+        except StopIteration:
             return
         except Exception as error:
             failed(error)

@@ -1,20 +1,21 @@
 """Messages as frames: a JSON header, then the raw buffers that the header describes.
 
-The one definition of the protocol, for the daemon and for every client; ``docs/protocol.md`` is
-its prose. Whatever comes off the wire is checked here, sizes first, before memory is taken for it.
+The one definition of the protocol, for the daemon and for every client, with :mod:`.kinds`, which
+tells what each type of message holds; ``docs/protocol.md`` is its prose. Whatever comes off the
+wire is checked here, sizes first, before memory is taken for it.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, NoReturn, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, NoReturn, Sequence, Tuple
+
+from .kinds import Kind, is_int
 
 PROTOCOL = 1
 MAX_HEADER = 1 << 20
 MAX_BUFFERS = 64
 MAX_RANK = 3
-MAX_TEXT = 8192
 MAX_ID = 2**53 - 1
 MAX_WINDOW_PIXELS = 16_000_000
 DTYPES = {"uint8": 1, "float32": 4, "int64": 8}
@@ -50,136 +51,6 @@ class Message(NamedTuple):
     session: str
     fields: Mapping[str, Any]
     buffers: Tuple[Buffer, ...] = ()
-
-
-class Field(NamedTuple):
-    """What a field may hold: a test and, for the sentence, what passes it."""
-
-    accepts: Callable[[Any], bool]
-    wants: str
-    required: bool = False
-
-
-class Kind(NamedTuple):
-    """A message type: its fields, and its buffers as (name, dtypes, rank), repeated or once."""
-
-    fields: Mapping[str, Field]
-    buffers: Tuple[Tuple[str, Tuple[str, ...], int], ...] = ()
-    repeated: bool = False
-    closed: bool = True
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-
-
-def _is_number(value: Any) -> bool:
-    return _is_int(value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT
-
-
-def _is_numbers(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and len(value) <= 64
-        and all(_is_text(k) and _is_number(v) for k, v in value.items())
-    )
-
-
-def _is_ints(count: int) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, list) and len(value) == count and all(map(_is_int, value))
-    )
-
-
-def _or_null(field: Field) -> Field:
-    return Field(lambda v: v is None or field.accepts(v), f"{field.wants} or null", field.required)
-
-
-def _needed(field: Field) -> Field:
-    return field._replace(required=True)
-
-
-INT = Field(_is_int, "a whole number")
-NUMBER = Field(_is_number, "a finite number")
-TEXT = Field(_is_text, f"a text of at most {MAX_TEXT} characters")
-FLAG = Field(lambda v: isinstance(v, bool), "true or false")
-NUMBERS = Field(_is_numbers, "an object of at most 64 finite numbers")
-OBJECT = Field(lambda v: isinstance(v, dict), "an object")
-LIST = Field(lambda v: isinstance(v, list), "a list")
-PATCH = (("pixels", ("uint8", "float32"), 3), ("tokens", ("int64",), 2))
-
-REFINE_FIELDS = {
-    "bundle": TEXT,
-    "strength": NUMBER,
-    "guidance": TEXT,
-    "options": NUMBERS,
-    "label": _or_null(TEXT),
-    "prompt": _or_null(TEXT),
-    "negative_prompt": _or_null(TEXT),
-    "guidance_scale": _or_null(NUMBER),
-    "steps": INT,
-    "more": INT,
-    "schedule": TEXT,
-    "order": TEXT,
-    "temperature": NUMBER,
-    "choice_temperature": NUMBER,
-    "seed": INT,
-    "variants": INT,
-    "feather": NUMBER,
-    "preview": FLAG,
-}
-
-REQUESTS: Dict[str, Kind] = {
-    "hello": Kind({}),
-    "plan": Kind(
-        {
-            "bundle": _needed(TEXT),
-            "bounds": Field(_is_ints(4), "four whole numbers: left, top, width, height", True),
-            "canvas": Field(_is_ints(2), "two whole numbers: width, height", True),
-            "strength": _needed(NUMBER),
-            "guidance": TEXT,
-            "options": NUMBERS,
-        }
-    ),
-    "models": Kind({}),
-    "load": Kind({"bundle": _needed(TEXT)}),
-    "unload": Kind({"bundle": _needed(TEXT)}),
-    "refine": Kind(
-        REFINE_FIELDS,
-        (("pixels", ("uint8", "float32"), 3), ("selection", ("uint8",), 2)),
-    ),
-    "cancel": Kind({"job": _needed(INT)}),
-    "status": Kind({}),
-    "shutdown": Kind({}),
-}
-
-REPLIES: Dict[str, Kind] = {
-    "hello": Kind({"version": _needed(TEXT), "pid": _needed(INT)}, closed=False),
-    "plan": Kind({"plan": _needed(OBJECT)}, closed=False),
-    "models": Kind({"models": _needed(LIST)}, closed=False),
-    "load": Kind({"bundle": _needed(TEXT)}, closed=False),
-    "unload": Kind({"bundle": _needed(TEXT)}, closed=False),
-    "accepted": Kind({}, closed=False),
-    "step": Kind(
-        {"step": _needed(INT), "steps": _needed(INT), "patches": _needed(LIST)},
-        PATCH,
-        repeated=True,
-        closed=False,
-    ),
-    "result": Kind(
-        {"patches": _needed(LIST), "info": _needed(OBJECT)}, PATCH, repeated=True, closed=False
-    ),
-    "cancelled": Kind({}, closed=False),
-    "error": Kind({"kind": _needed(TEXT), "message": _needed(TEXT)}, closed=False),
-    "cancel": Kind({"found": _needed(FLAG)}, closed=False),
-    "status": Kind({"status": _needed(OBJECT)}, closed=False),
-    "shutdown": Kind({}, closed=False),
-    "alive": Kind({}, closed=False),
-}
 
 
 def encode(message: Message, kinds: Mapping[str, Kind]) -> List[Any]:
@@ -219,7 +90,7 @@ def decode(frames: Sequence[Any], kinds: Mapping[str, Kind]) -> Message:
     views = [memoryview(frame) for frame in frames]
     header = _read_header(views[0])
     message_id: Any = header.get("id")
-    if not _is_int(message_id) or not 0 <= message_id <= MAX_ID:
+    if not is_int(message_id) or not 0 <= message_id <= MAX_ID:
         raise WireError(f"The message's id must be a whole number from 0 to {MAX_ID}.")
     try:
         return _check(header, views[1:], kinds)
@@ -304,7 +175,7 @@ def _check_buffer(entry: Any, view: memoryview) -> Buffer:
         raise WireError("A buffer's name must be a text of at most 64 characters.")
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise WireError(f"A buffer's dtype must be one of {', '.join(DTYPES)}, not {_show(dtype)}.")
-    sized = isinstance(shape, list) and 1 <= len(shape) <= MAX_RANK and all(map(_is_int, shape))
+    sized = isinstance(shape, list) and 1 <= len(shape) <= MAX_RANK and all(map(is_int, shape))
     if not sized or not all(1 <= side <= MAX_WINDOW_PIXELS for side in shape):
         raise WireError(
             f"A buffer's shape must be 1 to {MAX_RANK} whole numbers "

@@ -1,25 +1,18 @@
-"""The engine with the model that ships: jobs in company, cancelled, failing, planned."""
+"""The engine with the model that ships: jobs in company, cancelled, failing."""
 
 from __future__ import annotations
 
-import queue
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.daemon.engine_jobs import Inbox, refined, request, same, submit
 
-from maskgit_daemon.bundle import STARTER
 from maskgit_daemon.engine import Engine
-from maskgit_daemon.errors import BundleError, RequestError
-from maskgit_daemon.events import Cancelled, Done, Event, Failed, Patch, Step
+from maskgit_daemon.events import Cancelled, Done, Failed, Step
 from maskgit_daemon.request import RefineRequest
 from maskgit_daemon.runtime import Model
-
-ENDINGS = (Done, Cancelled, Failed)
-SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -27,54 +20,6 @@ def engine() -> Iterator[Engine]:
     made = Engine("cpu", threads=1)
     yield made
     made.close()
-
-
-class Inbox:
-    """The events of one job."""
-
-    def __init__(self) -> None:
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-
-    def next(self) -> Event:
-        return self.events.get(timeout=SECONDS)
-
-    def rest(self) -> list[Event]:
-        told = [self.next()]
-        while not isinstance(told[-1], ENDINGS):
-            told.append(self.next())
-        return told
-
-    def patches(self) -> tuple[Patch, ...]:
-        ending = self.rest()[-1]
-        assert isinstance(ending, Done), ending
-        return ending.patches
-
-
-def request(side: int = 96, seed: int = 0, **fields: Any) -> RefineRequest:
-    """A window of noise with a square of 24 pixels selected."""
-    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 4), np.uint8)
-    pixels[..., 3] = 255
-    selection = np.zeros((side, side), np.uint8)
-    selection[32:56, 40:64] = 255
-    return RefineRequest(pixels, selection, seed=seed, **({"steps": 3} | fields))
-
-
-def submit(engine: Engine, job: RefineRequest) -> tuple[int, Inbox]:
-    inbox = Inbox()
-    return engine.submit(job, inbox.events.put), inbox
-
-
-def refined(engine: Engine, job: RefineRequest) -> tuple[Patch, ...]:
-    return submit(engine, job)[1].patches()
-
-
-def same(first: tuple[Patch, ...], second: tuple[Patch, ...]) -> bool:
-    return len(first) == len(second) and all(
-        np.array_equal(a.pixels, b.pixels)
-        and np.array_equal(a.tokens, b.tokens)
-        and (a.left, a.top, a.info) == (b.left, b.top, b.info)
-        for a, b in zip(first, second, strict=True)
-    )
 
 
 # One job
@@ -289,64 +234,3 @@ def test_closing_tells_those_who_wait() -> None:
     inboxes[0].next()
     engine.close()
     assert [type(inbox.rest()[-1]) for inbox in inboxes] == [Cancelled] * 3
-
-
-# Models
-
-
-def test_a_plan_loads_nothing() -> None:
-    engine = Engine("cpu")
-    plan, changing = engine.plan("starter", (40, 32, 24, 24), (2000, 1500))
-    assert plan.scale == 1.0
-    assert plan.footprint == changing == 9
-    assert engine.plan("starter", (40, 32, 24, 24), (2000, 1500), 0.3, "sdedit", {})[1] == 3
-    assert engine.status()["loaded"] == []
-    with pytest.raises(RequestError, match="partly outside the picture"):
-        engine.plan("starter", (1990, 32, 24, 24), (2000, 1500))
-    with pytest.raises(BundleError, match="There is no model 'other'"):
-        engine.plan("other", (0, 0, 8, 8), (20, 20))
-    engine.close()
-
-
-def test_models_are_found_loaded_and_let_go(tmp_path: Path) -> None:
-    shutil.copytree(STARTER, tmp_path / "mine")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "manifest.json").write_text("{}")
-    engine = Engine("cpu", threads=1, search=[tmp_path])
-    listed = {model["name"]: model for model in engine.models()}
-    assert set(listed) == {"starter", "mine", "broken"}
-    assert "reads format 1" in listed["broken"]["error"]
-    assert listed["mine"]["licence"] == "CC-BY-SA-4.0"
-    inbox = Inbox()
-    engine.load("mine", inbox.events.put)
-    assert isinstance(inbox.next(), Done)
-    assert engine.status()["loaded"] == ["mine"]
-    engine.unload("mine", inbox.events.put)
-    assert isinstance(inbox.next(), Done)
-    assert engine.status()["loaded"] == []
-    engine.load("broken", inbox.events.put)
-    failed = inbox.next()
-    assert isinstance(failed, Failed)
-    assert "reads format 1" in failed.message
-    engine.close()
-
-
-def test_a_bundle_tampered_with_fails_the_job_and_a_whole_one_works_then(tmp_path: Path) -> None:
-    shutil.copytree(STARTER, tmp_path / "mine")
-    graph = tmp_path / "mine" / "decoder.onnx"
-    sound = graph.read_bytes()
-    graph.write_bytes(sound[:-100] + bytes(100))
-    engine = Engine("cpu", threads=1, search=[tmp_path])
-    (event,) = submit(engine, request(bundle="mine"))[1].rest()
-    assert isinstance(event, Failed)
-    assert "does not match its SHA-256" in event.message
-    graph.write_bytes(sound)
-    assert same(refined(engine, request(bundle="mine")), refined(engine, request()))
-    engine.close()
-
-
-def test_a_bundle_is_found_by_its_folder(tmp_path: Path) -> None:
-    shutil.copytree(STARTER, tmp_path / "mine")
-    engine = Engine("cpu", threads=1)
-    assert refined(engine, request(bundle=str(tmp_path / "mine")))
-    engine.close()

@@ -2,104 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import resource
 import signal
 import subprocess
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.daemon.refining import (
+    environment,
+    mask_of,
+    maskgit,
+    own_daemon,
+    photo,
+    picture_and_mask,
+    pixels,
+    refined,
+)
 
 from maskgit_daemon.connection_file import maskgit_command
 from maskgit_refine.client import connect
-
-PHOTO = Path(__file__).parents[2] / "examples" / "mountain.jpg"
-SECONDS = 240
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of these tests' own with a daemon that all of them use."""
-    folder = tmp_path_factory.mktemp("refine") / "home"
-    started = maskgit(folder, "daemon", "--detach", "--device", "cpu", "--threads", "1")
-    assert started.returncode == 0, started.stderr
-    yield folder
-    assert maskgit(folder, "daemon", "--stop").stdout == "The daemon has ended.\n"
-
-
-def environment(home: Path) -> dict[str, str]:
-    return dict(os.environ, MASKGIT_HOME=str(home))
-
-
-def maskgit(home: Path, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*maskgit_command(), *map(str, arguments)],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-        **options,
-    )
-
-
-def photo(mode: str = "RGB", size: tuple[int, int] = (200, 150)) -> Image.Image:
-    """A cut of a real photo; with alpha, its left third is transparent."""
-    with Image.open(PHOTO) as image:
-        cut = image.crop((300, 200, 300 + size[0], 200 + size[1])).convert(mode)
-    if mode.endswith("A"):
-        alpha = np.full((size[1], size[0]), 255, np.uint8)
-        alpha[:, : size[0] // 3] = 0
-        cut.putalpha(Image.fromarray(alpha))
-    return cut
-
-
-def mask_of(size: tuple[int, int], box: tuple[int, int, int, int], value: int = 255) -> Image.Image:
-    """Black, and white in ``box`` (left, top, right, bottom)."""
-    mask = Image.new("L", size)
-    mask.paste(value, box)
-    return mask
+    with own_daemon(tmp_path_factory.mktemp("refine") / "home") as folder:
+        yield folder
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     """A picture and its selection."""
-    image, mask = tmp_path / "photo.png", tmp_path / "mask.png"
-    photo().save(image)
-    mask_of((200, 150), (80, 60, 120, 100)).save(mask)
-    return image, mask
-
-
-def pixels(path: Path, mode: str | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode or image.mode))
-
-
-def refined(home: Path, image: Path, out: Path, *options: str | Path) -> dict[str, Any]:
-    """Run it in two steps; its facts."""
-    done = maskgit(home, "refine", image, "-o", out, "--steps", "2", "--json", *options)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
-
-
-def refusal(home: Path, *arguments: str | Path) -> str:
-    done = maskgit(home, "refine", *arguments)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("maskgit: ")
-    assert line.endswith(".")
-    return line
+    return picture_and_mask(tmp_path)
 
 
 # What stays and what changes
@@ -266,87 +205,6 @@ def test_what_a_method_holds_is_said_before_the_run(home: Path, files: tuple[Pat
     assert (facts["footprint"], facts["may_change"]) == (25, 13)
 
 
-# What is refused
-
-
-def test_a_bad_picture_or_selection_gets_a_sentence(home: Path, files: tuple[Path, Path]) -> None:
-    image, mask = files
-    out = image.with_name("out.png")
-
-    def said(source: Path, selection: Path) -> str:
-        return refusal(home, source, "--selection", selection, "-o", out)
-
-    small, black = image.with_name("small.png"), image.with_name("black.png")
-    mask_of((199, 150), (0, 0, 9, 9)).save(small)
-    mask_of((200, 150), (0, 0, 0, 0)).save(black)
-    assert "The selection is 199 × 150 but the picture is 200 × 150" in said(image, small)
-    assert "selects nothing" in said(image, black)
-    assert "There is no file" in said(image.with_name("none.png"), mask)
-    assert "There is no file" in said(image, image.with_name("none.png"))
-    broken = image.with_name("broken.png")
-    broken.write_bytes(image.read_bytes()[:2000])
-    assert "is damaged" in said(broken, mask)
-    deep = image.with_name("deep.png")
-    Image.fromarray(np.zeros((150, 200), np.uint16)).save(deep)
-    assert "more than 8 bits a channel" in said(deep, mask)
-    assert not out.exists()
-
-
-def test_more_than_16_megapixels_at_once_are_refused(home: Path, tmp_path: Path) -> None:
-    image = tmp_path / "large.png"
-    Image.new("L", (4001, 4000)).save(image)
-    sentence = refusal(home, image, "-o", tmp_path / "out.png")
-    assert "16.0 megapixels; select at most 16 megapixels at once" in sentence
-
-
-def test_a_result_that_loses_something_is_refused(home: Path, files: tuple[Path, Path]) -> None:
-    image, mask = files
-    said = refusal(home, image, "--selection", mask, "-o", image.with_name("out.jpg"))
-    assert "would not be lossless" in said
-    said = refusal(home, image, "--selection", mask, "-o", image.parent / "no" / "out.png")
-    assert "There is no folder" in said
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--strength", "1.5"], "The strength must be a number from 0 to 1"),
-        (["--strength", "-0.1"], "The strength must be a number from 0 to 1"),
-        (["--strength", "nan"], "must be a finite number"),
-        (["--strength", "inf"], "must be a finite number"),
-        (["--guidance", "magic"], "There is no guidance 'magic'; choose one of default, local-"),
-        (["--guidance", "iterative"], "tune one with maskgit train iterative"),
-        (["--guidance", "iterative", "--strength", "0"], "maskgit train iterative"),
-        (["--guidance", "self-learned", "--strength", "0.5"], "maskgit train guidance"),
-        (["--option", "pull=3"], "takes no option 'pull'; it takes: tolerance"),
-        (["--guidance", "sdedit", "--option", "release=2"], "release must be from 0 to 1, not 2.0"),
-        (["--guidance", "sdedit", "--option", "release=nan"], "an object of at most 64 finite"),
-        (["--steps", "0"], "The steps must be a whole number from 1 to 256"),
-        (["--seed", "-1"], "seed"),
-        (["--schedule", "sawtooth"], "sawtooth"),
-        (["--class", "unicorn"], "knows no class 'unicorn'"),
-        (["--prompt", "a unicorn"], "takes no prompt"),
-        (["--model", "other"], "There is no model 'other'"),
-    ],
-)
-def test_a_wrong_value_is_refused_by_name(
-    home: Path, files: tuple[Path, Path], options: list[str], says: str
-) -> None:
-    image, mask = files
-    out = image.with_name("out.png")
-    assert says in refusal(home, image, "--selection", mask, "-o", out, *options)
-    assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    "options", [["--option", "blend"], ["--option", "blend=much"], ["--steps", "many"], ["--no"]]
-)
-def test_wrong_usage_is_status_2(home: Path, files: tuple[Path, Path], options: list[str]) -> None:
-    done = maskgit(home, "refine", files[0], "-o", files[0].with_name("out.png"), *options)
-    assert done.returncode == 2
-    assert "Error: " in done.stderr
-
-
 # What goes wrong on the way
 
 
@@ -390,7 +248,8 @@ def test_ctrl_c_during_a_job_writes_nothing_and_ends_the_job(
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
         assert process.returncode == 1
-        assert re.fullmatch(r"\s*Aborted!\s*", said)
+        # What may change is said before the first pass, if it came to that.
+        assert re.fullmatch(r"(25 tokens may change)?\s*Aborted!\s*", said)
         while client.status()["jobs"] > 0:
             assert time.monotonic() < until
             time.sleep(0.02)

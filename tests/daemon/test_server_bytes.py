@@ -15,7 +15,8 @@ from tests.daemon.test_wire import frames_of_refine
 
 from maskgit_refine.client import Client, Result
 from maskgit_refine.connection import Connection
-from maskgit_refine.wire import REPLIES, Message, decode
+from maskgit_refine.kinds import REPLIES
+from maskgit_refine.wire import Message, decode
 
 
 @pytest.fixture

@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 
 from maskgit_daemon import request
 from maskgit_refine import wire
+from maskgit_refine.kinds import REFINE_FIELDS, REPLIES, REQUESTS, Kind
 from maskgit_refine.wire import (
     DTYPES,
     MAX_BUFFERS,
     MAX_HEADER,
     MAX_WINDOW_PIXELS,
-    REFINE_FIELDS,
-    REPLIES,
-    REQUESTS,
     Buffer,
     Message,
     WireError,
@@ -279,7 +277,7 @@ def values(parameters: Any) -> tuple[str, str]:
     return parameters.values
 
 
-def table(kind: str) -> dict[str, wire.Kind]:
+def table(kind: str) -> dict[str, Kind]:
     return REQUESTS if kind == "request" else REPLIES
 
 
@@ -290,7 +288,7 @@ def frames(body: str) -> list[bytes]:
 
 
 def test_the_plugins_part_is_python_3_8() -> None:
-    for name in ("wire", "answers", "connection", "client", "launch"):
+    for name in ("kinds", "wire", "answers", "connection", "client", "launch"):
         source = (ROOT / "plugin_krita" / "maskgit_refine" / f"{name}.py").read_text("utf-8")
         tree = ast.parse(source, feature_version=(3, 8))
         roots = {

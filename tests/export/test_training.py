@@ -1,4 +1,4 @@
-"""Training: it learns, survives a kill, skips bad files, and bundles can be tuned."""
+"""Training: it learns, survives a kill, skips bad files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from maskgit_daemon.bundle import STARTER, load_bundle
 from maskgit_daemon.errors import MaskgitError
 from maskgit_export.commands.train import train
 from maskgit_export.data import load_folder
-from maskgit_export.from_bundle import tokenizer_state, transformer_state
 from maskgit_export.losses import reconstruction_loss, texture_loss
 from maskgit_export.masking import random_masks
 from maskgit_export.run import Run, load_checkpoint, save_checkpoint
@@ -226,25 +224,3 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(pictures: Path, tmp_path:
     assert step >= 1
     run("tokenizer", "--data", str(pictures), "--out", str(out), "--minutes", "0.0001")
     assert load_checkpoint(out / "tokenizer.pt")["step"] == step
-
-
-def test_a_bundle_is_unpacked_into_the_weights_it_was_made_of() -> None:
-    bundle = load_bundle(STARTER)
-    config, weights = transformer_state(bundle)
-    model = MaskedTransformer(config).eval()
-    model.load_state_dict(weights)
-    sizes, parts = tokenizer_state(bundle)
-    tokenizer = Tokenizer(sizes).eval()
-    tokenizer.load_state_dict(parts)
-    from maskgit_daemon.runtime import load_model
-
-    resident = load_model(bundle, "cpu", "fp32", threads=1)
-    image = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
-    tokens = resident.encode(image)
-    with torch.no_grad():
-        assert torch.equal(tokenizer.encode(torch.from_numpy(image)), torch.from_numpy(tokens))
-        pixels = tokenizer.decode(torch.from_numpy(tokens)).numpy()
-        null = torch.tensor([config.null_label])
-        logits = model(torch.from_numpy(tokens), null).numpy()
-    np.testing.assert_allclose(resident.decode(tokens), pixels, atol=1e-3)
-    np.testing.assert_allclose(resident.logits(tokens), logits, atol=1e-3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,17 @@ def test_a_constant_colour_error_of_the_model_is_removed_entirely(shift: float) 
     selected[30:60, 20:70] = 1
     made = match_border(colour + np.float32(shift), frame_of(colour, selected))
     np.testing.assert_allclose(made[30:60, 20:70], colour[30:60, 20:70], atol=1e-5)
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.5, 1.0])
+def test_it_is_removed_too_where_strokes_reach_over_all_that_is_known(strength: float) -> None:
+    rng = np.random.default_rng(0)
+    colour = 0.5 + 0.1 * rng.random((40, 40, 3), np.float32)
+    selected = np.zeros((40, 40), np.float32)
+    selected[4:36, 4:36] = 1
+    frame = replace(frame_of(colour, selected), footprint=np.ones((5, 5), bool))
+    made = match_border(colour + np.float32(0.1), frame, strength)
+    np.testing.assert_allclose(made, colour, atol=1e-5)
 
 
 def test_what_comes_out_is_a_picture() -> None:
@@ -126,6 +139,23 @@ def test_a_patch_does_not_fade_at_the_pictures_edge(dtype: Any) -> None:
     assert (np.diff(alpha[5, :10].astype(float)) > 0).all()
     assert (np.diff(alpha[30:, 40].astype(float)) < 0).all()
     assert alpha[5, 0] == pytest.approx(0.1 * full, abs=1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_patch_takes_less_memory_than_two_of_its_pictures_as_floats(dtype: Any) -> None:
+    side = 1000
+    selection = np.full((side, side), 255, np.uint8)
+    request = RefineRequest(np.zeros((side, side, 4), dtype), selection)
+    colour = np.random.default_rng(0).random((side, side, 3), np.float32)
+    tracemalloc.start()
+    try:
+        pixels = cut_patch(request, colour, np.zeros((1, 1), np.int64), {}).pixels
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * side * side * 4 * 4
+    wanted = (colour * 255 + 0.5).astype(np.uint8) if dtype == np.uint8 else colour
+    np.testing.assert_array_equal(pixels[..., :3], wanted)
 
 
 def test_only_the_outermost_selected_pixels_are_softened() -> None:
