@@ -39,13 +39,13 @@ def cut_patch(
     return Patch(place.left, place.top, pixels, tokens, told)
 
 
-def untouched_patch(request: RefineRequest) -> Patch:
+def untouched_patch(request: RefineRequest, variant: int) -> Patch:
     """Strength 0: the window's own pixels, as far as they are selected; one token, −1: none."""
     place = selection_bounds(request.selection)
     pixels: Pixels = request.pixels[cut(place)].copy()
     alpha = crop(request.selection, place).astype(np.float32) / 255.0 * pixels[..., 3]
     pixels[..., 3] = alpha + 0.5 if pixels.dtype == np.uint8 else alpha
-    info = {"seed": request.seed, "variant": 0, "footprint": 0, "grid": [0, 0]}
+    info = {"seed": request.seed, "variant": variant, "footprint": 0, "grid": [0, 0]}
     return Patch(place.left, place.top, pixels, np.full((1, 1), -1, np.int64), info)
 
 

@@ -76,7 +76,8 @@ class State:
     ``tokens`` (h,w) with the mask id where unknown; ``at_start``: how many were unknown at first;
     ``sampled`` (h,w): the last pass's complete sample; ``log_probability`` (h·w,) float32: of each
     token when it was last drawn, 0 where it was given; ``confidence`` (h·w,) float32: what the last
-    ranking went by, +inf where known; ``notes``: the guide's, from the first pass.
+    ranking went by, +inf where known; ``cost`` (h·w,) float32: what the order takes from each
+    cell's confidence; ``notes``: the guide's, from the first pass.
     """
 
     tokens: Tokens
@@ -84,6 +85,7 @@ class State:
     at_start: int
     sampled: Tokens | None
     log_probability: NDArray[np.float32]
+    cost: NDArray[np.float32]
     confidence: NDArray[np.float32] | None = None
     notes: NDArray[np.float32] | None = None
 
@@ -149,12 +151,14 @@ def begin(job: DecodeJob) -> State:
     """The state before the first pass, with what the guide holds already set."""
     tokens = (job.guide or NEUTRAL).hold(job.tokens, job.codes)
     unknown = tokens.reshape(-1) == job.codes
+    far = outward_cost(tokens == job.codes) if job.order == "outward" else np.zeros(tokens.size)
     return State(
         tokens=tokens,
         step=job.start_step,
         at_start=int(np.count_nonzero(unknown)),
         sampled=None,
         log_probability=np.where(unknown, -np.log(np.float32(job.codes)), np.float32(0)),
+        cost=far.astype(np.float32),
     )
 
 
@@ -297,7 +301,7 @@ def _ranking(
         heat = np.float32(job.choice_temperature) * (np.float32(1) - ratio)
         scores = log_probability + heat * job.noise.choice(state.step, cells)
         if job.order == "outward":
-            scores = scores - outward_cost(job.tokens == job.codes)[cells]
+            scores = scores - state.cost[cells]
     return scores, masked_after(job.schedule, ratio, state.at_start, len(cells))
 
 

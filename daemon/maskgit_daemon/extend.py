@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskgit_daemon.errors import RequestError
-from maskgit_daemon.palette import Palette, hold, palette_of
+from maskgit_daemon.palette import Palette, ease, hold, palette_of
 from maskgit_daemon.patch import Rect
 
 MAX_GROWN_PIXELS = 500_000_000
 SPARE = 16
 """Outermost pixels of a window, over which the next one fades in."""
 DEFAULTS: Mapping[str, Any] = {"order": "outward", "temperature": 0.9}
-"""Of a request, unless told otherwise: an odd token that one selection can bear leads all windows
-after it astray, and what is known is to grow outward."""
+"""Of a request, whatever its bundle recommends, unless told otherwise: an odd token that one
+selection can bear leads all windows after it astray, and what is known is to grow outward."""
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -77,7 +77,7 @@ def parse_sides(text: str) -> Sides:
                 f"{part.strip()!r} is not a side to extend; write for example left=200,right=200 "
                 "with any of left, top, right, bottom, each once, in whole pixels."
             )
-        found[name] = int(value[:12])
+        found[name] = int(value.lstrip("0")[:12] or "0")
     if not any(found.values()):
         raise RequestError("Nothing is to be added; give at least one side some pixels.")
     return Sides(**found)
@@ -135,9 +135,12 @@ def extend_picture(
     height, width = grown.shape[:2]
     size = (width - sides.left - sides.right, height - sides.top - sides.bottom)
     spare = Sides(*(SPARE if pixels else 0 for pixels in sides))
-    work = grow(grown, spare)
+    work = np.zeros(
+        (height + spare.top + spare.bottom, width + spare.left + spare.right, 4), np.uint8
+    )
+    work[cut(Rect(spare.left, spare.top, width, height))] = grown
 
-    def before(side: str) -> Rect:
+    def beside(side: str) -> Rect:
         """What stands beside ``side`` before anything is added there: all of it held already."""
         if side in ("left", "right"):
             return Rect(sides.left, sides.top, *size)
@@ -158,7 +161,7 @@ def extend_picture(
         view[region] = 0
         if held:
             if strip.side not in palettes:
-                palettes[strip.side] = palette_of(whole[cut(before(strip.side))], strip.side)
+                palettes[strip.side] = palette_of(whole[cut(beside(strip.side))], strip.side)
             made = hold(made, palettes[strip.side], strip.side)
         kept, beyond = _split(made, strip.side)
         if held and strip.side in spare_pixels:
@@ -175,7 +178,7 @@ def faded_in(strip: Bytes, before: Bytes, side: str) -> Bytes:
     """
     axis, outward = _direction(side)
     depth = min(before.shape[axis], strip.shape[axis])
-    weight = _smooth((np.arange(depth) + 0.5) / depth)
+    weight = ease((np.arange(depth) + 0.5) / depth)
     weight = weight[None, :, None] if axis else weight[:, None, None]
     # As seen from the joint outwards; views, so that writing to them writes to the strip.
     out = strip.copy()
@@ -185,6 +188,11 @@ def faded_in(strip: Bytes, before: Bytes, side: str) -> Bytes:
     mixed = weight * own[near].astype(np.float64) + (1.0 - weight) * old[near]
     own[near] = (mixed + 0.5).astype(np.uint8)
     return out
+
+
+def with_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's ``fields`` that are not None, and of :data:`DEFAULTS` what they leave open."""
+    return {**DEFAULTS, **{name: value for name, value in fields.items() if value is not None}}
 
 
 def window_seed(seed: int, variant: int, number: int) -> int:
@@ -214,12 +222,6 @@ def window_of(view: Bytes, tile: Rect, window: Rect) -> tuple[Bytes, Bytes]:
 def _direction(side: str) -> tuple[int, int]:
     """The array axis along which a side grows, and +1 or −1 for the way."""
     return int(side in ("left", "right")), 1 if side in ("right", "bottom") else -1
-
-
-def _smooth(t: Floats) -> Floats:
-    """0 … 1 with no kink at either end."""
-    eased: Floats = t * t * (3.0 - 2.0 * t)
-    return eased
 
 
 def _around(tiles: tuple[Rect, ...]) -> Rect:

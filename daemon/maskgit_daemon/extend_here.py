@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from maskgit_daemon.bundle import Bundle
 from maskgit_daemon.extend import (
-    DEFAULTS,
     Reach,
     Sides,
     extend_picture,
     grow,
     window_of,
     window_seed,
+    with_defaults,
 )
 from maskgit_daemon.patch import MIN_MARGIN, Rect, plan_window
 from maskgit_daemon.refine import refine
@@ -51,7 +51,7 @@ def extend_here(
     def fill(view: Bytes, tile: Rect, number: int) -> Bytes:
         plan = plan_window(tile, (view.shape[1], view.shape[0]), model.bundle)
         window, selection = window_of(view, tile, plan.window)
-        told = {**DEFAULTS, **fields, "seed": seed_of(seed, variant, number)}
+        told = {**with_defaults(fields), "seed": seed_of(seed, variant, number)}
         patch = refine(model, RefineRequest(window, selection, **told))[0]
         return np.asarray(patch.pixels, np.uint8)
 

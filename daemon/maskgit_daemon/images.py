@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskgit_daemon.errors import MaskgitError
 
@@ -49,8 +49,9 @@ class Picture:
 def read_picture(path: Path) -> Picture:
     """Read PNG, JPEG, WebP, TIFF or BMP with 8 bits a channel.
 
-    Palettes and transparent colours are resolved to RGB(A). Raises :class:`MaskgitError` for
-    anything else, before its pixels are decoded where possible.
+    Palettes and transparent colours are resolved to RGB(A), and what a camera stored lying down is
+    turned upright.  Raises :class:`MaskgitError` for anything else, before its pixels are decoded
+    where possible.
     """
     with _opened(path) as image:
         if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
@@ -60,6 +61,7 @@ def read_picture(path: Path) -> Picture:
             raise MaskgitError(
                 f"{path} holds {image.n_frames} pictures; save the one to refine on its own."  # type: ignore[attr-defined]
             )
+        image = _upright(image)
         keep = {k: image.info[k] for k in ("icc_profile", "exif", "dpi") if image.info.get(k)}
         return Picture(np.asarray(_plain(image)), _plain_mode(image), keep)
 
@@ -70,6 +72,7 @@ def read_selection(path: Path, size: tuple[int, int]) -> Bytes:
     Its size must be ``size`` (width, height).
     """
     with _opened(path) as image:
+        image = _upright(image)
         if image.size != size:
             raise MaskgitError(
                 f"The selection is {image.width} × {image.height} but the picture is "
@@ -195,6 +198,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             raise MaskgitError(
                 f"{path} is damaged ({error}); open it in another program and save it again."
             ) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture as programs show it, its EXIF orientation carried out and taken from it."""
+    lying = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return ImageOps.exif_transpose(image) if lying else image
 
 
 def _plain_mode(image: Image.Image) -> str:

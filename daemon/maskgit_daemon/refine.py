@@ -73,11 +73,11 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
     rows = condition_rows(model, request)
     check_guidance(request.guidance, model.bundle, request.strength, request.options)
     if request.strength == 0.0:
-        return [untouched_patch(request)] * request.variants
+        return [untouched_patch(request, variant) for variant in range(request.variants)]
     frame, scale = lay_frame(request.pixels, request.selection, model.bundle)
     areas = [] if scale == 1.0 else tile_areas(request.selection, model.bundle)
     passes = request.steps + request.more
-    total = passes * (1 + len(areas))
+    total = passes * (1 + len(areas) * request.variants)
     show = partial(_preview, model, request, frame, scale)
     ends = yield from _decode_pass(model, request, frame, rows, (0, total), show)
     patches = []
@@ -90,7 +90,7 @@ def refine_steps(model: Model, request: RefineRequest) -> Work:
             window = coarse_window(request, frame, scale, picture, kept)
             for number in range(len(areas)):
                 tile = cut_tile(request.selection, areas, number, model.bundle)
-                progress = ((1 + number) * passes, total)
+                progress = ((1 + variant * len(areas) + number) * passes, total)
                 yield from _tile_pass(model, request, rows, window, tile, variant, progress)
             colour = crop(window, selection_bounds(request.selection))[..., :3]
         else:

@@ -74,12 +74,17 @@ class RefineRequest:
         _whole("steps", self.steps, 1, MAX_STEPS)
         _whole("more", self.more, 0, MAX_STEPS)
         _whole("variants", self.variants, 1, MAX_VARIANTS)
-        _whole("seed", self.seed, 0, 2**63 - 1)
+        check_seed(self.seed)
         find_schedule(self.schedule)
         if self.order is not None and self.order not in ORDERS:
             raise RequestError(_choose("order", self.order, ORDERS))
         for name, value in self.options.items():
             _within(f"option {name}", value, -1e9, 1e9)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed outside 0 … 2⁶³ − 1, in one sentence."""
+    _whole("seed", seed, 0, 2**63 - 1)
 
 
 def check_window(pixels: Pixels, selection: Mask) -> None:

@@ -68,6 +68,9 @@ def test_strength_0_returns_the_windows_own_bytes(engine: Engine) -> None:
     assert (patch.left, patch.top, patch.pixels.shape) == (40, 32, (24, 24, 4))
     assert np.array_equal(patch.pixels[..., :3], job.pixels[32:56, 40:64, :3])
     assert patch.info["footprint"] == 0
+    (*_, last) = submit(engine, request(strength=0.0, variants=3))[1].rest()
+    assert isinstance(last, Done)
+    assert [patch.info["variant"] for patch in last.patches] == [0, 1, 2]
 
 
 def test_strength_0_keeps_what_is_transparent(engine: Engine) -> None:

@@ -95,6 +95,8 @@ def test_a_picture_without_colour_grows_without_colour(home: Path) -> None:
         (["--extend", "left=90000000"], 1, "would grow to"),
         (["--extend", "left=5", "--strength", "0.5"], 2, "leave out"),
         (["--extend", "left=5", "--variants", "0"], 1, "must be 1 to 16"),
+        (["--extend", "left=5", "--seed", "-1"], 1, "seed must be"),
+        (["--extend", "left=5", "--seed", str(2**63)], 1, "seed must be"),
         (["--extend", "left=5", "--steps", "0"], 1, "steps must be"),
         (["--class", "wtaer"], 1, "knows no class 'wtaer'; try water"),
         (["--more", "-1"], 1, "more must be a whole number from 0 to 256"),

@@ -76,3 +76,11 @@ def test_previews_of_tiles_are_of_the_tile_and_lie_where_it_lies(model: Model) -
         np.testing.assert_array_equal(tile.pixels[..., 3], request.selection[here])
         covered[here] = True
     assert covered[request.selection > 0].all()
+
+
+def test_the_steps_of_all_variants_are_counted_once(model: Model) -> None:
+    steps: list[Step] = []
+    patches = refine(model, large(variants=2, steps=1), steps.append)
+    assert [patch.info["variant"] for patch in patches] == [0, 1]
+    assert [step.step for step in steps] == list(range(len(steps)))
+    assert {step.steps for step in steps} == {len(steps)}

@@ -12,8 +12,9 @@ from tests.unit.tiny_google import CODES, TinyGoogle, as_grid, golden
 
 from maskgit_daemon.decode import DecodeJob, advance, begin, decode, masked_after
 from maskgit_daemon.errors import RequestError
+from maskgit_daemon.guidance.base import Guide
 from maskgit_daemon.noise import GivenNoise, SeededNoise
-from maskgit_daemon.orders import ORDERS
+from maskgit_daemon.orders import ORDERS, OUTWARD
 from maskgit_daemon.schedules import SCHEDULES
 
 
@@ -169,15 +170,32 @@ class TestWhatAlwaysHolds:
             }
 
     def test_outward_order_lets_what_is_known_grow(self):
-        tokens = np.full((8, 16), 9, np.int64)
+        tokens = np.full((8, 16), 40, np.int64)
         tokens[:, 0] = 1
-        job = DecodeJob(tokens, 9, order="outward", choice_temperature=0.0)
-        # Equal logits everywhere: the distance alone decides.
-        _, asks = finish(decode(job), lambda tokens: np.zeros((8, 16, 9), np.float32))
-        for ask in asks[1:]:
-            columns = np.flatnonzero((~ask.unknown).all(0))
-            reached = np.flatnonzero((~ask.unknown).any(0)).max()
-            assert columns.max() >= reached - 1
+
+        def disorder(order):
+            """Known cells that lie farther out than an unknown one, over all passes."""
+            job = DecodeJob(tokens, 40, order=order, choice_temperature=0.5)
+            _, asks = finish(decode(job), hashed_network(40))
+            assert all(0 < np.count_nonzero(ask.unknown) < 120 for ask in asks[1:])
+            columns = np.arange(16)[None, :]
+            return sum(
+                np.count_nonzero(
+                    ~ask.unknown & (columns > np.where(ask.unknown, columns, 99).min() + 4)
+                )
+                for ask in asks
+            )
+
+        assert disorder("outward") == 0
+        assert disorder("confidence") > 50
+
+    def test_outward_counts_from_what_the_guide_holds(self):
+        class Holds(Guide):
+            def hold(self, tokens, codes):
+                return np.where(np.arange(8)[None, :] < 2, 3, tokens)
+
+        job = DecodeJob(np.full((4, 8), 9, np.int64), 9, order="outward", guide=Holds())
+        assert np.array_equal(begin(job).cost.reshape(4, 8)[0, 2:], OUTWARD * np.arange(1, 7))
 
 
 class TestWhatIsRefused:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.extend import (
+    DEFAULTS,
     SPARE,
     Reach,
     Sides,
@@ -24,6 +25,7 @@ from maskgit_daemon.extend import (
     plan_strips,
     window_of,
     window_seed,
+    with_defaults,
 )
 from maskgit_daemon.patch import MIN_MARGIN, Rect, plan_window
 
@@ -40,6 +42,7 @@ def geometry() -> Any:
 def test_sides_are_read_in_any_order() -> None:
     assert parse_sides("right=200,left=100") == Sides(left=100, right=200)
     assert parse_sides(" top = 3 ") == Sides(top=3)
+    assert parse_sides("left=0000000000005") == Sides(left=5)
 
 
 @pytest.mark.parametrize(
@@ -104,17 +107,19 @@ def filled_by(seen: list[NDArray[np.uint8]] | None) -> Any:
 
 
 @settings(deadline=None, max_examples=15)
-@given(sizes, growth)
+@given(sizes, growth, st.booleans())
 def test_the_whole_rim_is_filled_and_the_picture_untouched(
-    size: tuple[int, int], sides: Sides
+    size: tuple[int, int], sides: Sides, held: bool
 ) -> None:
     width, height = size
-    source = np.random.default_rng(0).integers(0, 99, (height, width, 4), np.uint8)
+    source = np.random.default_rng(0).integers(0, 256, (height, width, 4), np.uint8)
     grown = grow(source, sides)
-    done = extend_picture(grown, sides, REACH, filled_by(None), held=False)
+    done = extend_picture(grown, sides, REACH, filled_by(None), held=held)
     inner = cut(Rect(sides.left, sides.top, width, height))
     np.testing.assert_array_equal(done[inner], source)
-    assert (np.delete(done.reshape(-1, 4), _flat(done.shape, inner), 0) >= 100).all()
+    rim = np.delete(done.reshape(-1, 4), _flat(done.shape, inner), 0)
+    assert (rim[:, 3] >= 100).all()
+    assert held or (rim >= 100).all()
 
 
 def _flat(shape: tuple[int, ...], inner: tuple[slice, slice]) -> NDArray[np.intp]:
@@ -162,3 +167,8 @@ def test_the_cut_window_has_the_tile_selected() -> None:
     np.testing.assert_array_equal(pixels, view[5:15, 10:25])
     assert selection.sum() == 255 * 20
     assert (selection[1:5, 2:7] == 255).all()
+
+
+def test_what_a_request_leaves_open_is_told_and_nothing_else() -> None:
+    assert with_defaults({"order": None, "steps": 12}) == {**DEFAULTS, "steps": 12}
+    assert with_defaults({"order": "halton", "temperature": 1.0})["order"] == "halton"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, ImageOps
 
 from maskgit_daemon.errors import MaskgitError
 from maskgit_daemon.images import (
@@ -165,6 +165,21 @@ def test_profile_resolution_and_camera_notes_are_kept(tmp_path: Path) -> None:
             assert image.getexif()[0x010F] == "Camera"
             if suffix != ".webp":
                 assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_stored_lying_down_is_turned_upright_once(
+    tmp_path: Path, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / "lying.png", Image.fromarray(noise("RGB")), exif=exif)
+    picture = read_picture(path)
+    with Image.open(path) as image:
+        shown = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(picture.pixels, shown)
+    write_picture(tmp_path / "again.png", picture)
+    np.testing.assert_array_equal(read_picture(tmp_path / "again.png").pixels, shown)
 
 
 # What is refused

@@ -76,11 +76,30 @@ def test_detail_stronger_than_any_of_the_picture_is_weakened_and_never_strengthe
     assert outer(held, "right")[..., :3].std() <= smooth[..., :3].std() + 0.5
 
 
-def test_transparent_pixels_teach_no_colour() -> None:
-    source = noisy((200, 150, 100), 3, 200)
+def test_transparent_pixels_teach_no_colour_and_weaken_no_detail() -> None:
+    source = noisy((200, 150, 100), 20, 200)
     source[:, 60:180] = 0
-    held = hold(noisy((200, 150, 100), 3, 96), palette_of(source, "right"), "right")
+    strip = noisy((200, 150, 100), 20, 96)
+    held = hold(strip, palette_of(source, "right"), "right")
     np.testing.assert_allclose(held[..., :3].mean((0, 1)), (200, 150, 100), atol=3)
+    assert outer(held, "right")[..., :3].std() > 0.8 * outer(strip, "right")[..., :3].std()
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 127])
+def test_rows_without_a_known_pixel_leave_the_strip_as_it_is(alpha: int) -> None:
+    source = noisy((200, 150, 100), 20, 200, 256)
+    source[:128] = (0, 0, 0, alpha)
+    strip = noisy((60, 160, 60), 20, 96, 256)
+    held = hold(strip, palette_of(source, "right"), "right")
+    np.testing.assert_array_equal(held[:48], strip[:48])
+    source[:] = (0, 0, 0, alpha)
+    np.testing.assert_array_equal(hold(strip, palette_of(source, "right"), "right"), strip)
+
+
+def test_a_narrow_picture_says_nothing_of_contrast() -> None:
+    strip = noisy((120, 120, 120), 30, 96)
+    held = hold(strip, palette_of(noisy((120, 120, 120), 2, 8), "right"), "right")
+    assert outer(held, "right")[..., :3].std() > 0.9 * outer(strip, "right")[..., :3].std()
 
 
 @settings(deadline=None, max_examples=40)

@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from maskgit_daemon.errors import RequestError
 from maskgit_daemon.extend import (
-    DEFAULTS,
     Reach,
     Sides,
     cut,
@@ -23,10 +22,11 @@ from maskgit_daemon.extend import (
     plan_strips,
     window_of,
     window_seed,
+    with_defaults,
 )
 from maskgit_daemon.images import Picture
 from maskgit_daemon.patch import Rect
-from maskgit_daemon.request import MAX_VARIANTS
+from maskgit_daemon.request import MAX_VARIANTS, check_seed
 from maskgit_refine.client import Client, Job, Result, Step
 
 Bytes = NDArray[np.uint8]
@@ -49,6 +49,7 @@ def extend_job(
     windows = sum(len(strip.tiles) for strip in plan_strips(picture.size, sides, reach))
     passes = fields["steps"] + fields.get("more", 0)
     variants = fields.get("variants", 1)
+    check_seed(fields.get("seed", 0))
     if not 1 <= variants <= MAX_VARIANTS:
         raise RequestError(f"The variants must be 1 to {MAX_VARIANTS}, not {variants}.")
     with tqdm(total=windows * passes * variants, unit="step", leave=False, disable=None) as bar:
@@ -102,7 +103,7 @@ def _chain(
     def fill(view: Bytes, tile: Rect, number: int) -> Bytes:
         plan = client.plan(fields["bundle"], tile, (view.shape[1], view.shape[0]))
         pixels, selection = window_of(view, tile, Rect(*plan.window))
-        told = {**DEFAULTS, **fields, "seed": window_seed(seed, variant, number)}
+        told = {**with_defaults(fields), "seed": window_seed(seed, variant, number)}
         height, width = selection.shape
         done = bar.n
         result = wait(client.refine(pixels.data, selection.data, width, height, **told), bar)

@@ -17,7 +17,7 @@ them: with r the placed tokens' colour minus m, H two passes of a small blur ove
 the unknown cells, m_j is moved by −(H r)_j / (H 1_u)_j.
 
 A mean says nothing of a single token, and near s = 0 the strokes themselves are wanted.  There the
-spread shrinks, by a product of experts −λ ‖C_c − m_j‖², λ(s) = ``shrink`` · max(0, h/s − 1), and
+spread shrinks, by a product of experts −λ ‖C_c − m_j‖², λ(s) = λ½ · (1 − s)/s, and
 below s = h a share of the stroke's tokens is held, as in :mod:`maskgit_daemon.guidance.release`.
 """
 
@@ -112,8 +112,8 @@ def _shorten(vectors: Floats, longest: float) -> Floats:
 class LocalColourGuide(Guide):
     """The rule above.
 
-    ``strength`` in (0, 1); ``tolerance``: ε at strength one half (RGB in [0,1]); ``shrink``: λ's
-    factor; ``share`` in 0 … 1 of the stroke's tokens is released, the rest held.
+    ``strength`` in (0, 1); ``tolerance``: ε at strength one half (RGB in [0,1]); ``shrink``: λ
+    itself; ``share`` in 0 … 1 of the stroke's tokens is released, the rest held.
     """
 
     painted: Painted

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskgit_export.data import PictureFolder, random_crop
-from maskgit_export.evaluate.pictures import reduced
+from maskgit_export.evaluate.pictures import resized
 
 Pixels = NDArray[np.uint8]
 
@@ -74,7 +74,7 @@ def train_judge(
     pictures have fewer than two categories.
     """
     scenes = [
-        replace(p, scales=tuple(reduced(p.scales[0], side) for side in SCENES))
+        replace(p, scales=tuple(resized(p.scales[0], side) for side in SCENES))
         for p in folder.pictures
     ]
     by_category = [[p for p in scenes if p.category == c] for c in range(len(folder.categories))]

@@ -81,7 +81,7 @@ def knob(
         curve=tuple(float(v) for v in curve),
         mean_correlation=_rank_correlation(strengths, curve),
         share_monotone=float(np.mean([value >= 0.8 for value in own])),
-        largest_step=float(np.diff(curve).max() / (curve.max() - curve.min())),
+        largest_step=float(np.diff(curve).max() / max(np.ptp(curve), 1e-12)),
         detail_at_half=float(half["made_bits"][flat].sum() / half["real_bits"][flat].sum()),
         time=float(np.median(between) / np.median(table[PLAIN]["seconds"])),
     )

@@ -41,12 +41,12 @@ def scene_windows(folder: Path, count: int, side: int, seed: int) -> list[Window
     So a window shows what the picture is of, not a piece of its texture.
     """
     found = load_folder(folder, min_side=side, scales=(1.0,))
-    scenes = tuple(replace(p, scales=(reduced(p.scales[0], side),)) for p in found.pictures)
+    scenes = tuple(replace(p, scales=(resized(p.scales[0], side),)) for p in found.pictures)
     rng = np.random.default_rng((seed, side))
     return _windows(replace(found, pictures=scenes), count, side, rng)
 
 
-def reduced(pixels: Pixels, shorter: int) -> Pixels:
+def resized(pixels: Pixels, shorter: int) -> Pixels:
     """(H,W,3) resized until its shorter side is ``shorter`` px."""
     image = Image.fromarray(pixels)
     width, height = (round(extent * shorter / min(image.size)) for extent in image.size)
