@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,3 +101,13 @@ def test_it_loads_quietly_and_without_torch() -> None:
     )
     assert done.stdout.strip() in ("cpu", "cuda")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("module", ["maskgit_daemon.runtime", "maskgit_export.onnx_graphs"])
+def test_nothing_is_reported_to_anyone(module: str, tmp_path: Path) -> None:
+    """ONNX Runtime's own telemetry would leave its queue in the home folder."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "XDG_"))}
+    code = f"import {module}\n{QUIET if 'runtime' in module else ''}"
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, env=environment | {"HOME": str(tmp_path)}, check=True)
+    assert not [path for path in tmp_path.rglob("*") if "icrosoft" in str(path)]
