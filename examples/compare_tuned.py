@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("painting", type=Path)
     parser.add_argument("after", type=Path, nargs="?")
     parser.add_argument("--split", type=Path)
-    parser.add_argument("-o", "--output", type=Path, default=Path("tuned.jpg"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/tuned.jpg"))
     given = parser.parse_args()
     painting = np.asarray(Image.open(given.painting).convert("RGB"))
     edge = round(TAUGHT * painting.shape[1])
@@ -75,14 +75,15 @@ def main() -> None:
     shown = windows(painting[:, edge:])
     models = [load_model(load_bundle(path), "cpu") for path in (STARTER, given.after)]
     for name, model in zip(("before", "after"), models, strict=True):
-        print(name, judge_likelihood(model, shown).model, "nats a token")
+        print(f"{name}: {judge_likelihood(model, shown).model:.2f} nats a token")
     rows = [
         [window, hidden(window), *(filled(model, window, seed) for model in models)]
         for seed, window in enumerate(shown)
     ]
+    given.output.parent.mkdir(parents=True, exist_ok=True)
     sheet = np.concatenate([np.concatenate(row, 1) for row in rows], 0)
     Image.fromarray(sheet).save(given.output, quality=85)
-    print(given.output, sheet.shape)
+    print(f"{given.output}: the painting, the hole, the starter's fill, the tuned one's")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main() -> None:
     write_picture(OUT, before_after(picture, after, box))
     outside = mask == 0
     assert np.array_equal(picture.pixels[outside], after.pixels[outside])
-    print(f"Refined {int((mask > 0).sum())} pixels in {seconds:.2f} s ({result.info}).")
+    print(f"Refined {int((mask > 0).sum())} pixels in {seconds:.2f} s.")
     print(f"Before and after: {OUT}")
 
 

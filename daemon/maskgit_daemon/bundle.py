@@ -46,7 +46,8 @@ class Bundle:
     ``codebook`` (K,D) float32, ``code_colours`` (K,3) float32 in [0,1]: each code decoded as a
     constant grid, averaged.  ``grid_min``/``grid_max``: smallest and largest (height, width) in
     tokens.  ``graphs[name][precision]`` is the file of a graph.  ``digest`` identifies the whole.
-    ``order``, ``temperature``, ``choice_temperature``: how to decode unless a request says so.
+    ``order``, ``temperature``, ``choice_temperature``: how to decode unless a request says so;
+    ``min_p`` in 0 … 1: codes less likely than this share of the likeliest are never drawn.
     ``guidance_kernel``: file of the (K,K) array that the guidance self-learned needs, if any.
     """
 
@@ -68,6 +69,7 @@ class Bundle:
     order: str = "confidence"
     temperature: float = 1.0
     choice_temperature: float = 4.5
+    min_p: float = 0.0
     rows_independent: bool = False
     guidance_kernel: Path | None = None
 
@@ -226,6 +228,7 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         order=str(manifest.get("order", "confidence")),
         temperature=float(manifest.get("temperature", 1.0)),
         choice_temperature=float(manifest.get("choice_temperature", 4.5)),
+        min_p=float(manifest.get("min_p", 0.0)),
         rows_independent=bool(manifest.get("rows_independent", False)),
         guidance_kernel=_optional_file(folder, manifest, "guidance_kernel"),
     )

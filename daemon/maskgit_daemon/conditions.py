@@ -31,7 +31,7 @@ def find_label(bundle: Bundle, wanted: str) -> int:
         return names[key]
     if key.isdecimal() and int(key) < len(labels):
         return int(key)
-    close = difflib.get_close_matches(key, names, 3, 0.4) or list(names)[:5]
+    close = difflib.get_close_matches(key, names, 3, 0.4) or list(names)[:12]
     raise RequestError(
         f"The model {bundle.name} knows no class {wanted!r}; try {', '.join(close)}."
     )

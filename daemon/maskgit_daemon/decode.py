@@ -11,6 +11,7 @@ and sends each job its own row of logits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
@@ -36,7 +37,8 @@ class DecodeJob:
     """One grid of tokens to complete.
 
     ``tokens`` (h,w) int64, ``codes`` (K, the mask id) where unknown.  ``temperature`` scales the
-    draw's noise, 0 takes the likeliest; ``choice_temperature`` scales that of the ranking and falls
+    draw's noise, 0 takes the likeliest; ``min_p`` leaves out what is less likely than that share of
+    the likeliest (arXiv 2407.01082); ``choice_temperature`` scales that of the ranking and falls
     to 0 over the steps.  ``order``: one of :data:`~maskgit_daemon.orders.ORDERS`.  ``start_step``:
     the schedule is entered there (the paper edits from step 2 of 12), so ``steps − start_step``
     passes are made, and then ``more`` that take back and redraw a few
@@ -50,6 +52,7 @@ class DecodeJob:
     schedule: str = "cosine"
     order: str = "confidence"
     temperature: float = 1.0
+    min_p: float = 0.0
     choice_temperature: float = 4.5
     start_step: int = 0
     more: int = 0
@@ -261,9 +264,12 @@ def reconsider(job: DecodeJob, state: State, logits: Logits) -> State:
 def draw(logits: Logits, job: DecodeJob, step: int, cells: NDArray[np.int64]) -> Tokens:
     """(n,) codes: argmax of logits (n,K) + temperature · Gumbel, a draw from their softmax."""
     scores = logits
+    if job.min_p > 0:
+        least = logits.max(-1, keepdims=True) + np.float32(math.log(job.min_p))
+        scores = np.where(logits < least, np.float32(-np.inf), logits)
     if job.temperature != 0:
         noise = job.noise.draw(step, cells, job.codes)
-        scores = logits + (noise if job.temperature == 1 else noise * np.float32(job.temperature))
+        scores = scores + (noise if job.temperature == 1 else noise * np.float32(job.temperature))
     drawn: Tokens = scores.argmax(axis=-1)
     return drawn
 

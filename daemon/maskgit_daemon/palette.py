@@ -1,8 +1,10 @@
-"""New pixels held to the colours and the contrast that the picture shows at the same height.
+"""New pixels held to the colours that the picture shows near them.
 
-Colour drifts when windows follow windows (MaskGIT, arXiv 2202.04200, appendix F).  A hold on a
+A single odd token makes a pale spot in a clean sky or an orange one on a brown slope, and colour
+drifts when windows follow windows (MaskGIT, arXiv 2202.04200, appendix F).  A hold on a
 strip's mean colour alone lets a sky turn green above and brown below; so every place is held, and
-to what stands at its own height (or, where a picture grows up or down, in its own columns).
+to what stands at its own height (or, where a picture grows up or down, in its own columns).  There
+contrast is held too.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from maskgit_daemon.frame import Frame
 
 Bytes = NDArray[np.uint8]
 Planes = NDArray[np.float32]
@@ -28,6 +32,10 @@ NEAR_COLOUR = 8.0
 """Grey levels within which colours of the picture are averaged rather than chosen from."""
 NEAR_ROWS = 2
 """Cells along the joint (standard deviation) from which colours and contrasts are taken."""
+NEAR_CELLS = 6.0
+"""The same inside a selection, in all directions."""
+MOST_CELLS = 1024
+"""Known cells, at most, that a selection's colours are compared with."""
 MOST_CONTRAST = 90
 """Percentile of the picture's own contrasts that a new place's may reach."""
 FEWEST = 4
@@ -86,6 +94,40 @@ def hold(strip: Bytes, palette: Palette, side: str) -> Bytes:
     out = strip.copy()
     _along(out, side)[..., :3] = np.clip(held + 0.5, 0.0, 255.0)
     return out
+
+
+def hold_inside(picture: Planes, frame: Frame, amount: float) -> Planes:
+    """A made ``picture`` (H,W,3) in [0,1] whose local colours are such as the frame's known pixels.
+
+    The same step of mean shift as in :func:`hold`, with the distance in all directions, b =
+    ``NEAR_CELLS``.  ``amount`` (0…1) scales it; 0 returns the picture as it is, and so does a frame
+    in which nothing is known.
+    """
+    known = frame.known[..., None]
+    share = _cells(known)[..., 0]
+    taught = np.argwhere(share >= 0.5)
+    if amount <= 0 or not len(taught):
+        return picture
+    taught = taught[:: -(-len(taught) // MOST_CELLS)]
+    real = _cells(frame.colour * known * np.float32(255))
+    palette = _blurred(real)[tuple(taught.T)] / _blurred(share[..., None])[tuple(taught.T)]
+    made = _cells(np.where(known > 0, frame.colour, picture) * np.float32(255))
+    cells = np.argwhere(share < 1)
+    colour = _blurred(made)[tuple(cells.T)]
+    away = _squares(colour, palette) / (2 * NEAR_COLOUR**2)
+    away += _squares(cells.astype(np.float64), taught.astype(np.float64)) / (2 * NEAR_CELLS**2)
+    weight = np.exp(away.min(1, keepdims=True) - away)
+    nearest = weight @ palette / weight.sum(1, keepdims=True)
+    shift = np.zeros_like(made)
+    shift[tuple(cells.T)] = (nearest - colour) * (1.0 - share[tuple(cells.T)])[:, None]
+    moved = np.float32(amount / 255) * _enlarged(shift, picture.shape) * (known < 1)
+    return np.clip(picture + moved, 0.0, 1.0).astype(np.float32)
+
+
+def _squares(points: Cells, others: Cells) -> Cells:
+    """(n,m) squared distances of points (n,d) and (m,d)."""
+    squares: Cells = np.square(points[:, None] - others).sum(-1)
+    return squares
 
 
 def ease(share: Cells) -> Cells:

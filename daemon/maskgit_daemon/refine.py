@@ -24,6 +24,7 @@ from maskgit_daemon.extend import cut, window_seed
 from maskgit_daemon.frame import Frame, cut_frame, lay_frame, selection_bounds
 from maskgit_daemon.guidance import Painted, check_guidance, find_method, make_guide
 from maskgit_daemon.noise import SeededNoise
+from maskgit_daemon.palette import hold_inside
 from maskgit_daemon.paste import crop, match_border, soften_border, toward_strokes
 from maskgit_daemon.rank import Score, confidence, score
 from maskgit_daemon.request import RefineRequest
@@ -188,6 +189,7 @@ def _decode_pass(
             schedule=request.schedule,
             order=request.order or bundle.order,
             temperature=_given(request.temperature, bundle.temperature),
+            min_p=bundle.min_p,
             choice_temperature=_given(request.choice_temperature, bundle.choice_temperature),
             more=request.more,
             guide=guide,
@@ -298,7 +300,8 @@ def _picture(model: Model, request: RefineRequest, frame: Frame, tokens: Tokens)
     """What ``tokens`` show, (H,W,3), made to fit its border and, if wanted, the strokes."""
     generated = _pixels(model, tokens)
     picture = match_border(generated, frame, request.strength)
-    picture = settle(picture, frame, 2.0 * request.strength - 1.0)
+    free = 2.0 * request.strength - 1.0
+    picture = hold_inside(settle(picture, frame, free), frame, free)
     # A light touch keeps the painted flatness too: detail comes in by half strength.
     picture = soften_border(add_detail(picture, generated, frame, 2.0 * request.strength), frame)
     amount = find_method(request.guidance).repaint(request.strength)

@@ -159,6 +159,19 @@ class TestWhatAlwaysHolds:
         answer, _ = finish(decode(job), lambda tokens: logits)
         assert np.bincount(answer.ravel()) / 4096 == pytest.approx(share, abs=0.03)
 
+    @pytest.mark.parametrize("least", [0.02, 0.5])
+    def test_what_is_far_less_likely_than_the_likeliest_is_never_drawn(self, least):
+        share = np.array([0.5, 0.3, 0.15, 0.045, 0.005])
+        logits = np.broadcast_to(np.log(share), (64, 64, 5)).astype(np.float32)
+        job = DecodeJob(
+            np.full((64, 64), 5, np.int64), 5, steps=1, min_p=least, noise=SeededNoise(3)
+        )
+        answer, _ = finish(decode(job), lambda tokens: logits)
+        kept = share >= least * 0.5
+        counts = np.bincount(answer.ravel(), minlength=5)
+        assert (counts > 0).tolist() == kept.tolist()
+        assert counts[kept] / 4096 == pytest.approx(share[kept] / share[kept].sum(), abs=0.03)
+
     def test_halton_order_makes_the_first_cells_of_the_order_known_first(self):
         job = DecodeJob(np.full((8, 8), 5, np.int64), 5, order="halton")
         _, asks = finish(decode(job), hashed_network(5))

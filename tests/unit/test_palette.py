@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskgit_daemon.palette import hold, palette_of
+from maskgit_daemon.frame import Frame
+from maskgit_daemon.palette import hold, hold_inside, palette_of
+from maskgit_daemon.patch import Lattice, Rect
 
 Bytes = NDArray[np.uint8]
 SIDES = ("left", "right", "top", "bottom")
@@ -118,3 +122,43 @@ def test_any_size_is_held_alpha_untouched(
     held = hold(strip, palette_of(source, side), side)
     assert (held.shape, held.dtype) == (strip.shape, np.uint8)
     np.testing.assert_array_equal(held[..., 3], strip[..., 3])
+
+
+INSIDE = (slice(32, 80), slice(24, 72))
+
+
+def sky_and_ground() -> tuple[NDArray[np.float32], Frame]:
+    """A blue and a brown half (112,104,3) and the frame of a selection on both."""
+    picture = np.empty((112, 104, 3), np.float32)
+    picture[:56], picture[56:] = (0.2, 0.4, 0.7), (0.4, 0.3, 0.2)
+    selected = np.zeros((112, 104), np.float32)
+    selected[INSIDE] = 1
+    cells = np.zeros((14, 13), bool)
+    lattice = Lattice(0, 14, 4, 6)
+    bounds = Rect(24, 32, 48, 48)
+    return picture, Frame(picture, 1 - selected, selected, cells, cells, lattice, lattice, bounds)
+
+
+def test_a_spot_of_a_colour_that_is_nowhere_near_loses_it() -> None:
+    picture, frame = sky_and_ground()
+    made = picture.copy()
+    made[34:54, 36:60] += np.float32(0.15)
+    away = np.abs(hold_inside(made, frame, 1.0) - picture)[40:48, 40:56]
+    assert away.mean() < 0.6 * 0.15
+
+
+def test_colours_of_the_surroundings_stay_where_the_model_put_them() -> None:
+    picture, frame = sky_and_ground()
+    made = picture.copy()
+    made[32:72, 32:64] = picture[60, 60]
+    held = hold_inside(made, frame, 1.0)
+    np.testing.assert_allclose(held[44:64, 40:56], made[44:64, 40:56], atol=0.05)
+
+
+def test_nothing_known_moves_and_amount_0_or_nothing_known_moves_nothing() -> None:
+    picture, frame = sky_and_ground()
+    made = np.clip(picture + np.float32(0.1), 0, 1)
+    known = frame.known > 0
+    np.testing.assert_array_equal(hold_inside(made, frame, 1.0)[known], made[known])
+    assert hold_inside(made, frame, 0.0) is made
+    assert hold_inside(made, replace(frame, known=np.zeros_like(frame.known)), 1.0) is made

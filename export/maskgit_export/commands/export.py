@@ -61,6 +61,7 @@ def family_command(family: Family) -> click.Command:
         ),
         click.Option(["--temperature"], type=float, help="Recommended temperature of the draw."),
         click.Option(["--choice-temperature"], type=float, help="Recommended one of the order."),
+        click.Option(["--min-p"], type=float, help="Recommended cut of the draw's tail, 0 to 1."),
         click.Option(["--overwrite"], is_flag=True, help="Replace a bundle that is there."),
     ]
 
@@ -73,6 +74,7 @@ def family_command(family: Family) -> click.Command:
         extras: tuple[Path, ...],
         temperature: float | None,
         choice_temperature: float | None,
+        min_p: float | None,
         **given: Any,
     ) -> None:
         from maskgit_export.bundle_writer import write_bundle
@@ -80,7 +82,11 @@ def family_command(family: Family) -> click.Command:
         paths = {key: given[key] for key in family.inputs}
         numbers = {key: given[key] for key in family.numbers if given[key] is not None}
         source = family.read(name or output.name, paths, numbers)
-        advice = {"temperature": temperature, "choice_temperature": choice_temperature}
+        advice = {
+            "temperature": temperature,
+            "choice_temperature": choice_temperature,
+            "min_p": min_p,
+        }
         source = replace(
             source,
             files={**source.files, **{path.name: path.read_bytes() for path in extras}},

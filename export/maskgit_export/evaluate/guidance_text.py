@@ -59,9 +59,9 @@ def knob_text(
         ["default", *(f"{error:.1f}" for error in judged.curve)],
     ]
     facts = [["what was asked of the default", "wanted", "measured"], ["---"] * 3, *asked]
-    told = ", ".join(like_plain) or "none"
+    told = ", ".join(like_plain) or "no setting"
     tables = "\n\n".join("\n".join(map(_row, table)) for table in (rows, facts))
-    return f"{tables}\n\nNot told apart from inpainting: {told}.\n"
+    return f"{tables}\n\nCannot be told apart from plain inpainting on either axis: {told}.\n"
 
 
 def settings_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -171,6 +171,7 @@ def _job(model: Model, start: Tokens, settings: Settings, seed: int) -> DecodeJo
         schedule=settings.schedule,
         order=settings.order,
         temperature=settings.temperature,
+        min_p=model.bundle.min_p,
         choice_temperature=settings.choice_temperature,
         noise=SeededNoise(seed, 0),
     )
