@@ -37,12 +37,12 @@ class DecodeJob:
     """One grid of tokens to complete.
 
     ``tokens`` (h,w) int64, ``codes`` (K, the mask id) where unknown.  ``temperature`` scales the
-    draw's noise, 0 takes the likeliest; ``min_p`` leaves out what is less likely than that share of
-    the likeliest (arXiv 2407.01082); ``choice_temperature`` scales that of the ranking and falls
-    to 0 over the steps.  ``order``: one of :data:`~maskgit_daemon.orders.ORDERS`.  ``start_step``:
-    the schedule is entered there (the paper edits from step 2 of 12), so ``steps − start_step``
-    passes are made, and then ``more`` that take back and redraw a few
-    (:mod:`maskgit_daemon.remask`).
+    draw's noise, 0 takes the likeliest; ``min_p`` leaves out what is, at that temperature, less
+    likely than that share of the likeliest (arXiv 2407.01082); ``choice_temperature`` scales the
+    ranking's noise and falls to 0 over the steps.  ``order``: one of
+    :data:`~maskgit_daemon.orders.ORDERS`.  ``start_step``: the schedule is entered there (the paper
+    edits from step 2 of 12), so ``steps − start_step`` passes are made, and then ``more`` that take
+    back and redraw a few (:mod:`maskgit_daemon.remask`).
     Raises :class:`RequestError` if steps, order or token ids make no sense.
     """
 
@@ -265,7 +265,7 @@ def draw(logits: Logits, job: DecodeJob, step: int, cells: NDArray[np.int64]) ->
     """(n,) codes: argmax of logits (n,K) + temperature · Gumbel, a draw from their softmax."""
     scores = logits
     if job.min_p > 0:
-        least = logits.max(-1, keepdims=True) + np.float32(math.log(job.min_p))
+        least = logits.max(-1, keepdims=True) + np.float32(job.temperature * math.log(job.min_p))
         scores = np.where(logits < least, np.float32(-np.inf), logits)
     if job.temperature != 0:
         noise = job.noise.draw(step, cells, job.codes)

@@ -52,6 +52,8 @@ class Run:
         self._bar = tqdm(
             total=round(minutes * 60), unit="s", initial=round(spent), disable=not leads
         )
+        if leads and spent >= 60.0 * minutes:
+            self.say(f"The {minutes:g} minutes are used; go on with more --minutes.")
 
     @property
     def due(self) -> bool:

@@ -118,9 +118,10 @@ def test_one_transformer_takes_any_grid(shape: tuple[int, int]) -> None:
     assert model(tokens, torch.tensor([0, 2])).shape == (2, *shape, 32)
 
 
-def run(*arguments: str) -> None:
+def run(*arguments: str) -> str:
     result = CliRunner().invoke(train, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
+    return result.output
 
 
 def test_every_stage_runs_resumes_and_leaves_pictures(pictures: Path, tmp_path: Path) -> None:
@@ -152,6 +153,8 @@ def test_every_stage_runs_resumes_and_leaves_pictures(pictures: Path, tmp_path: 
         "1",
     )
     assert load_checkpoint(Path(stage1) / "tokenizer.pt")["step"] > first
+    done = run("tokenizer", *common, "--out", stage1, "--minutes", "0.01", "--batch", "2")
+    assert "go on with more --minutes" in done
     tokenizer = ("--tokenizer", f"{stage1}/tokenizer.pt")
     run(
         "decoder",
