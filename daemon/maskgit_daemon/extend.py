@@ -22,9 +22,8 @@ from maskgit_daemon.patch import Rect
 MAX_GROWN_PIXELS = 500_000_000
 SPARE = 16
 """Outermost pixels of a window, over which the next one fades in."""
-DEFAULTS: Mapping[str, Any] = {"order": "outward", "temperature": 0.9}
-"""Of a request, whatever its bundle recommends, unless told otherwise: an odd token that one
-selection can bear leads all windows after it astray, and what is known is to grow outward."""
+DEFAULTS: Mapping[str, Any] = {"order": "outward"}
+"""Of a request, whatever its bundle recommends, unless told otherwise: what is known is to grow."""
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]

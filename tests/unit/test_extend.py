@@ -171,4 +171,4 @@ def test_the_cut_window_has_the_tile_selected() -> None:
 
 def test_what_a_request_leaves_open_is_told_and_nothing_else() -> None:
     assert with_defaults({"order": None, "steps": 12}) == {**DEFAULTS, "steps": 12}
-    assert with_defaults({"order": "halton", "temperature": 1.0})["order"] == "halton"
+    assert with_defaults({"order": "halton"}) == {"order": "halton"}

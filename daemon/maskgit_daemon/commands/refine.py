@@ -52,9 +52,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--more", default=0, show_default=True, help="Passes that redraw doubtful tokens.")
 @click.option("--schedule", default="cosine", show_default=True, help="Mask schedule.")
 @click.option("--order", help="confidence, outward, halton or random; default: the model's.")
-@click.option(
-    "--temperature", type=float, help="Of the draw; default: the model's, or 0.9 with --extend."
-)
+@click.option("--temperature", type=float, help="Of the draw; default: the model's own.")
 @click.option("--choice-temperature", type=float, help="Of the order; default: the model's own.")
 @click.option("--seed", default=0, show_default=True, help="Same seed, same result.")
 @click.option("--variants", default=1, show_default=True, help="How many; saved as OUT-1, OUT-2 …")
