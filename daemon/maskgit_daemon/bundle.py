@@ -154,6 +154,13 @@ def load_bundle(folder: Path) -> Bundle:
         ) from error
 
 
+def _share(value: Any) -> float:
+    share = float(value)
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"min_p is {value}, not within 0 … 1")
+    return share
+
+
 def _optional_file(folder: Path, manifest: Mapping[str, Any], key: str) -> Path | None:
     if manifest.get(key) is None:
         return None
@@ -228,7 +235,7 @@ def _from_manifest(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         order=str(manifest.get("order", "confidence")),
         temperature=float(manifest.get("temperature", 1.0)),
         choice_temperature=float(manifest.get("choice_temperature", 4.5)),
-        min_p=float(manifest.get("min_p", 0.0)),
+        min_p=_share(manifest.get("min_p", 0.0)),
         rows_independent=bool(manifest.get("rows_independent", False)),
         guidance_kernel=_optional_file(folder, manifest, "guidance_kernel"),
     )

@@ -66,6 +66,8 @@ class DecodeJob:
             raise RequestError(f"A token lies outside 0 … {self.codes}; give codes or the mask id.")
         if not 0 <= self.start_step < self.steps:
             raise RequestError(f"Step {self.start_step} of {self.steps} cannot be the first one.")
+        if not 0.0 <= self.min_p <= 1.0:
+            raise RequestError(f"The min_p must be a number from 0 to 1, not {self.min_p!r}.")
         if self.order not in ORDERS:
             raise RequestError(
                 f"There is no order {self.order!r}; choose one of {', '.join(ORDERS)}."

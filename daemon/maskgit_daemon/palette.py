@@ -36,6 +36,8 @@ NEAR_CELLS = 6.0
 """The same inside a selection, in all directions."""
 MOST_CELLS = 1024
 """Known cells, at most, that a selection's colours are compared with."""
+CELLS_AT_ONCE = 1024
+"""Cells of a selection held in one piece: 25 MB with all the known ones."""
 MOST_CONTRAST = 90
 """Percentile of the picture's own contrasts that a new place's may reach."""
 FEWEST = 4
@@ -113,13 +115,16 @@ def hold_inside(picture: Planes, frame: Frame, amount: float) -> Planes:
     palette = _blurred(real)[tuple(taught.T)] / _blurred(share[..., None])[tuple(taught.T)]
     made = _cells(np.where(known > 0, frame.colour, picture) * np.float32(255))
     cells = np.argwhere(share < 1)
-    colour = _blurred(made)[tuple(cells.T)]
-    away = _squares(colour, palette) / (2 * NEAR_COLOUR**2)
-    away += _squares(cells.astype(np.float64), taught.astype(np.float64)) / (2 * NEAR_CELLS**2)
-    weight = np.exp(away.min(1, keepdims=True) - away)
-    nearest = weight @ palette / weight.sum(1, keepdims=True)
+    blurred = _blurred(made)
     shift = np.zeros_like(made)
-    shift[tuple(cells.T)] = (nearest - colour) * (1.0 - share[tuple(cells.T)])[:, None]
+    for start in range(0, len(cells), CELLS_AT_ONCE):
+        some = cells[start : start + CELLS_AT_ONCE]
+        at = tuple(some.T)
+        away = _squares(blurred[at], palette) / (2 * NEAR_COLOUR**2)
+        away += _squares(some.astype(np.float64), taught.astype(np.float64)) / (2 * NEAR_CELLS**2)
+        weight = np.exp(away.min(1, keepdims=True) - away)
+        nearest = weight @ palette / weight.sum(1, keepdims=True)
+        shift[at] = (nearest - blurred[at]) * (1.0 - share[at])[:, None]
     moved = np.float32(amount / 255) * _enlarged(shift, picture.shape) * (known < 1)
     return np.clip(picture + moved, 0.0, 1.0).astype(np.float32)
 

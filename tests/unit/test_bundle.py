@@ -109,6 +109,8 @@ def test_a_file_elsewhere_is_never_read(folder: Path, name: str) -> None:
     ("change", "says"),
     [
         ({"mask_id": 0}, "mask_id"),
+        ({"min_p": 1.5}, "min_p is 1.5"),
+        ({"min_p": float("nan")}, "min_p is nan"),
         ({"stride": 0}, "not a whole number"),
         ({"stride": True}, "not a whole number"),
         ({"codebook_size": 2**40}, "not a whole number"),
