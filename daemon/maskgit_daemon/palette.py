@@ -131,8 +131,10 @@ def hold_inside(picture: Planes, frame: Frame, amount: float) -> Planes:
 
 def _squares(points: Cells, others: Cells) -> Cells:
     """(n,m) squared distances of points (n,d) and (m,d)."""
-    squares: Cells = np.square(points[:, None] - others).sum(-1)
-    return squares
+    total = np.zeros((len(points), len(others)))
+    for one, other in zip(points.T, others.T, strict=True):
+        total += np.square(one[:, None] - other)
+    return total
 
 
 def ease(share: Cells) -> Cells:
@@ -198,6 +200,6 @@ def _blurred(cells: Cells) -> Cells:
     """Twice (1 2 1)/4 along both axes, edges repeated: a standard deviation of one cell."""
     for axis in (0, 1) * 2:
         padded = np.pad(cells, [(1, 1) if k == axis else (0, 0) for k in range(3)], mode="edge")
-        before, after = np.delete(padded, (-1, -2), axis), np.delete(padded, (0, 1), axis)
+        before, after = (padded[:-2], padded[2:]) if axis == 0 else (padded[:, :-2], padded[:, 2:])
         cells = (before + after + 2.0 * cells) / 4.0
     return cells
