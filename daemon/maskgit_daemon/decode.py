@@ -307,9 +307,7 @@ def _ranking(
         scores = job.noise.order(cells)
     else:
         heat = np.float32(job.choice_temperature) * (np.float32(1) - ratio)
-        scores = log_probability + heat * job.noise.choice(state.step, cells)
-        if job.order == "outward":
-            scores = scores - state.cost[cells]
+        scores = log_probability + heat * job.noise.choice(state.step, cells) - state.cost[cells]
     return scores, masked_after(job.schedule, ratio, state.at_start, len(cells))
 
 

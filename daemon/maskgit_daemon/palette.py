@@ -120,13 +120,22 @@ def hold_inside(picture: Planes, frame: Frame, amount: float) -> Planes:
     for start in range(0, len(cells), CELLS_AT_ONCE):
         some = cells[start : start + CELLS_AT_ONCE]
         at = tuple(some.T)
-        away = _squares(blurred[at], palette) / (2 * NEAR_COLOUR**2)
-        away += _squares(some.astype(np.float64), taught.astype(np.float64)) / (2 * NEAR_CELLS**2)
-        weight = np.exp(away.min(1, keepdims=True) - away)
-        nearest = weight @ palette / weight.sum(1, keepdims=True)
+        apart = _squares(some.astype(np.float64), taught.astype(np.float64)) / (2 * NEAR_CELLS**2)
+        nearest = _mean_shift(blurred[at], palette, apart)
         shift[at] = (nearest - blurred[at]) * (1.0 - share[at])[:, None]
     moved = np.float32(amount / 255) * _enlarged(shift, picture.shape) * (known < 1)
     return np.clip(picture + moved, 0.0, 1.0).astype(np.float32)
+
+
+def _mean_shift(colours: Cells, choice: Cells, apart: Cells) -> Cells:
+    """Colours (n,3) after one step towards those of ``choice`` (m,3).
+
+    ``apart``: half the squared distance of their places in standard deviations, (m,) or (n,m).
+    """
+    away = _squares(colours, choice) / (2 * NEAR_COLOUR**2) + apart
+    weight = np.exp(away.min(-1, keepdims=True) - away)
+    moved: Cells = weight @ choice / weight.sum(-1, keepdims=True)
+    return moved
 
 
 def _squares(points: Cells, others: Cells) -> Cells:
@@ -170,10 +179,8 @@ def _nearest(colour: Cells, palette: Palette) -> Cells:
         if not known.any():
             continue
         choice = palette.colours[rows].reshape(-1, 3)[known]
-        away = np.square(colour[row, :, None] - choice).sum(-1) / (2 * NEAR_COLOUR**2)
-        away += np.repeat((rows - row) ** 2 / (2 * NEAR_ROWS**2), wide)[known]
-        weight = np.exp(away.min(-1, keepdims=True) - away)
-        out[row] = weight @ choice / weight.sum(-1, keepdims=True)
+        apart = np.repeat((rows - row) ** 2 / (2 * NEAR_ROWS**2), wide)[known]
+        out[row] = _mean_shift(colour[row], choice, apart)
     return out
 
 

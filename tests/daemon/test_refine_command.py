@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +16,13 @@ from tests.daemon.refining import (
     environment,
     mask_of,
     maskgit,
-    own_daemon,
     photo,
-    picture_and_mask,
     pixels,
     refined,
 )
 
 from maskgit_daemon.connection_file import maskgit_command
 from maskgit_refine.client import connect
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of these tests' own with a daemon that all of them use."""
-    with own_daemon(tmp_path_factory.mktemp("refine") / "home") as folder:
-        yield folder
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
-    """A picture and its selection."""
-    return picture_and_mask(tmp_path)
-
 
 # What stays and what changes
 

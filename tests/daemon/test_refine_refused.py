@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.daemon.refining import mask_of, maskgit, own_daemon, picture_and_mask, refusal
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of these tests' own with a daemon that all of them use."""
-    with own_daemon(tmp_path_factory.mktemp("refine") / "home") as folder:
-        yield folder
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
-    """A picture and its selection."""
-    return picture_and_mask(tmp_path)
+from tests.daemon.refining import mask_of, maskgit, refusal
 
 
 def test_a_bad_picture_or_selection_gets_a_sentence(home: Path, files: tuple[Path, Path]) -> None:
